@@ -1,0 +1,112 @@
+"""What /metrics shows: counters of the tracking API, and gauges read from the database at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import sqlalchemy.exc
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from sqlalchemy import Connection, Engine, text
+
+log = structlog.get_logger(__name__)
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_CALLS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
+
+# Exact while a person needs the number; counting more would cost each scrape.
+_COUNTED = 1_000_000
+_INBOX = text("SELECT count(*) FROM (SELECT FROM inbox LIMIT :limit) AS counted")
+_OUTBOX = text(
+    """
+    SELECT destinations.slug, waiting.messages
+    FROM destinations CROSS JOIN LATERAL (
+        SELECT count(*) AS messages
+        FROM (SELECT FROM messages WHERE messages.destination_id = destinations.id LIMIT :limit) AS counted
+    ) AS waiting
+    """
+)
+_DEAD_LETTERS = text(
+    """
+    SELECT destinations.slug, count(dead_letters.id)
+    FROM destinations LEFT JOIN dead_letters
+      ON dead_letters.destination_id = destinations.id AND dead_letters.status = 'open'
+    GROUP BY destinations.slug
+    """
+)
+_DEFINITIONS = text(
+    """
+    SELECT definitions.key, definitions.kind, computations.members, extract(epoch FROM computations.computed_at)::float8
+    FROM definitions JOIN computations ON computations.definition_id = definitions.id
+    WHERE definitions.deleted_at IS NULL
+    """
+)
+
+
+class AcceptMetrics:
+    """Counters of one process's tracking API."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.accepted = Counter(
+            "engage_sync_calls_accepted", "Calls answered with 200.", ["source", "type"], registry=registry
+        )
+        self.refused = Counter(
+            "engage_sync_requests_refused", "Requests answered with an error.", ["code"], registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "engage_sync_inbox_commit_seconds", "Time of one group commit.", buckets=_SECONDS, registry=registry
+        )
+        self.commit_calls = Histogram(
+            "engage_sync_inbox_commit_calls", "Calls in one group commit.", buckets=_CALLS, registry=registry
+        )
+        self.failed_commits = Counter(
+            "engage_sync_inbox_commits_failed", "Group commits that the database did not take.", registry=registry
+        )
+
+
+class DatabaseGauges:
+    """A prometheus collector over `read`; without the database it shows `engage_sync_database_up 0` and no more."""
+
+    def __init__(self, engine: Engine, read: Callable[[Connection], Iterable[Metric]]) -> None:
+        self._engine = engine
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            with self._engine.connect() as connection:
+                found = list(self._read(connection))
+        except (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError) as failure:
+            log.warning("gauges_unknown", error=type(failure).__name__)
+            found = []
+            up = 0
+        else:
+            up = 1
+        yield GaugeMetricFamily("engage_sync_database_up", "Whether the database answers.", value=up)
+        yield from found
+
+
+def read_gauges(connection: Connection) -> Iterator[Metric]:
+    """What waits, what failed, and how old each definition's last computation is. Counts end at a million."""
+    limit = {"limit": _COUNTED}
+    inbox = connection.execute(_INBOX, limit).scalar_one()
+    yield GaugeMetricFamily("engage_sync_inbox_waiting", "Calls not resolved yet.", value=inbox)
+    outbox = GaugeMetricFamily("engage_sync_outbox_waiting", "Messages not delivered yet.", labels=["destination"])
+    for slug, messages in connection.execute(_OUTBOX, limit):
+        outbox.add_metric([slug], messages)
+    yield outbox
+    dead = GaugeMetricFamily("engage_sync_dead_letters", "Open dead letters.", labels=["destination"])
+    for slug, letters in connection.execute(_DEAD_LETTERS):
+        dead.add_metric([slug], letters)
+    yield dead
+    members = GaugeMetricFamily("engage_sync_definition_members", "Profiles in it.", labels=["key", "kind"])
+    computed = GaugeMetricFamily(
+        "engage_sync_definition_computed_timestamp_seconds", "When it was last computed.", labels=["key", "kind"]
+    )
+    for key, kind, size, seconds in connection.execute(_DEFINITIONS):
+        members.add_metric([key, kind], size)
+        if seconds is not None:
+            computed.add_metric([key, kind], seconds)
+    yield members
+    yield computed

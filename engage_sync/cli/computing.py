@@ -1,0 +1,193 @@
+"""compute, deliver, sync, preview: the work itself, on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from engage_sync import errors
+from engage_sync import runtime as composition
+from engage_sync.cli import output
+from engage_sync.cli.app import AsOf, Json, Keys, Limit, current, instant
+from engage_sync.delivery.report import Report
+from engage_sync.runtime import Runtime
+from engage_sync.sync import compute as computation
+from engage_sync.sync import ingest, previewing
+from engage_sync.sync.compute import RunReport
+
+_COLUMNS = {
+    "key": "definition", "cause": "cause", "scope": "scope", "as_of": "as of", "members": "members",
+    "entered": "entered", "left": "left", "changed": "changed", "messages": "messages",
+}  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(compute)
+    app.command()(deliver)
+    app.command()(sync)
+    app.command()(preview)
+
+
+def compute(
+    context: typer.Context,
+    keys: Keys = None,
+    as_of: AsOf = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Everybody, not only who may have changed; for checking.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Compute definitions, record what changed, and fill the outbox.
+
+    Example: engage-sync compute order_completed_last_30days --as-of 2026-03-01T12:00:00Z
+    """
+    with composition.runtime(current(context)) as runtime:
+        reports = _compute(runtime, keys, instant(as_of), full=full, quiet=json)
+    _show(reports, json)
+    _end(reports)
+
+
+def deliver(
+    context: typer.Context,
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="Stop when every message is delivered or a dead letter.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Send what waits in the outbox. Without --until-empty it goes on until it is stopped."""
+    if not until_empty:
+        from engage_sync import daemon
+
+        daemon.run(current(context), ["deliver"])
+        return
+    with composition.runtime(current(context)) as runtime:
+        counts = _deliver(runtime, quiet=json)
+    if json:
+        output.json(counts)
+    else:
+        output.table([counts], {"sent": "sent", "skipped": "skipped", "failed": "dead letters", "seconds": "seconds"})
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+def sync(context: typer.Context, keys: Keys = None, as_of: AsOf = None, json: Json = False) -> None:
+    """Compute, then deliver until the outbox is empty; prints members, entered, left, sent and failed."""
+    with composition.runtime(current(context)) as runtime:
+        reports = _compute(runtime, keys, instant(as_of), full=False, quiet=json)
+        counts = _deliver(runtime, quiet=json)
+    by_key = counts["by_key"]
+    rows = []
+    for report in reports:
+        sent = by_key.get(report.key, {})
+        rows.append({**_row(report), "sent": sent.get("sent", 0), "failed": sent.get("failed", 0)})
+    if json:
+        output.json(rows)
+    else:
+        output.table(rows, {**_COLUMNS, "sent": "sent", "failed": "failed"})
+    _end(reports)
+    if counts["failed"]:
+        output.say("Some messages could not be delivered: engage-sync dead-letters list")
+        raise typer.Exit(1)
+
+
+def preview(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="A query, as in the files.")],
+    as_of: AsOf = None,
+    limit: Limit = 10,
+    include_anonymous: Annotated[bool, typer.Option("--include-anonymous")] = False,
+    json: Json = False,
+) -> None:
+    """Show the size, a sample, and for traits the distribution of a query, without saving anything.
+
+    Example: engage-sync preview "event('Order Completed').within(30 days).count() >= 1"
+    """
+    with composition.runtime(current(context)) as runtime:
+        found = previewing.preview(
+            runtime.engine, query, as_of=instant(as_of), sample=limit or 10, include_anonymous=include_anonymous
+        )
+    if json:
+        output.json(found)
+        return
+    output.out.print(f"{found['total']:,} of {found['profiles']:,} profiles as of {output.shown(found['as_of'])}")
+    columns = {"profile_id": "profile", "user_id": "user id", "emails": "emails"}
+    if found["kind"] != "audience":
+        columns["value"] = "value"
+        output.table(found["distribution"], {"value": "value", "profiles": "profiles"}, title="Distribution")
+    output.table(found["sample"], columns, title="Sample")
+
+
+def _compute(
+    runtime: Runtime, keys: Sequence[str] | None, as_of: datetime | None, *, full: bool, quiet: bool
+) -> list[RunReport]:
+    # What came by HTTP and still lies in the inbox belongs to now.
+    while ingest.resolve_inbox(runtime.engine, runtime.workspace.limits).taken:
+        pass
+    with output.progress(quiet=quiet) as display:
+        return computation.compute(
+            runtime.engine, runtime.context, keys or None, as_of=as_of, full=full, watch=output.Bars(display)
+        )
+
+
+def _deliver(runtime: Runtime, *, quiet: bool) -> dict[str, Any]:
+    deliverer = composition.deliverer(runtime)
+    begun = time.monotonic()
+    with output.progress(quiet=quiet) as display:
+        task = display.add_task("delivering", total=None, note="")
+
+        def show(report: Report) -> None:
+            done = report.delivered + report.skipped + report.failed
+            display.update(task, completed=done, total=done + report.waiting, note=f"{report.failed} failed")
+
+        report = asyncio.run(deliverer.run_until_empty(show))
+    by_key = {key: {"sent": tally.delivered, "failed": tally.failed} for key, tally in report.by_key.items()}
+    return {
+        "sent": report.delivered,
+        "skipped": report.skipped,
+        "failed": report.failed,
+        "seconds": round(time.monotonic() - begun, 3),
+        "by_key": by_key,
+    }
+
+
+def _row(report: RunReport) -> dict[str, Any]:
+    return {
+        "run_id": report.run_id,
+        "key": report.key,
+        "kind": report.kind,
+        "cause": report.cause,
+        "scope": report.scope,
+        "as_of": report.as_of,
+        "members": report.members,
+        "evaluated": report.progress.evaluated,
+        "entered": report.progress.tally.entered,
+        "left": report.progress.tally.exited,
+        "changed": report.progress.tally.changed,
+        "messages": report.progress.messages,
+        "error": report.error,
+    }
+
+
+def _show(reports: Sequence[RunReport], json: bool) -> None:
+    rows = [_row(report) for report in reports]
+    if json:
+        output.json(rows)
+    elif rows:
+        output.table(rows, _COLUMNS)
+    else:
+        output.say("There is no definition to compute. Run: engage-sync apply")
+
+
+def _end(reports: Sequence[RunReport]) -> None:
+    failed = [report for report in reports if report.error]
+    if failed:
+        raise errors.ComputationFailed(
+            "\n".join(
+                f"{report.key} could not be computed: {(report.error or '').splitlines()[0]}" for report in failed
+            )
+        )

@@ -1,0 +1,66 @@
+"""up, serve, schedule, sandbox: processes that stay."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from engage_sync.cli import output
+from engage_sync.cli.app import current
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(serve)
+    app.command()(schedule)
+    app.command()(sandbox)
+
+
+def up(context: typer.Context) -> None:
+    """Everything in one process: API, real time, scheduler and delivery. Applies no definitions by itself."""
+    from engage_sync import daemon
+
+    settings = current(context)
+    output.say(f"engage-sync listens on http://{settings.host}:{settings.port} (Ctrl+C stops it)")
+    daemon.run(settings, daemon.ROLES)
+
+
+def serve(context: typer.Context) -> None:
+    """Only the HTTP API: calls are accepted and kept until a scheduler resolves them."""
+    from engage_sync import daemon
+
+    daemon.run(current(context), ["serve"])
+
+
+def schedule(context: typer.Context) -> None:
+    """Only the scheduler: resolving, real time, ticks. One of many leads; the others stand by."""
+    from engage_sync import daemon
+
+    daemon.run(current(context), ["schedule"])
+
+
+def sandbox(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8091,
+    api_key: Annotated[str, typer.Option(help="The only key that it takes.")] = "sandbox-key",
+    project_type: Annotated[str, typer.Option(help="email, user_id or hybrid.")] = "email",
+    identify_rate: Annotated[float, typer.Option(help="users/update a second; 0 = no limit.")] = 500,
+    track_rate: Annotated[float, typer.Option(help="events/track a second; 0 = no limit.")] = 2000,
+) -> None:
+    """Run the stand-in for Iterable: strict, with a record of all requests under /sandbox/."""
+    from engage_sync.sandbox import options
+    from engage_sync.sandbox.server import run
+
+    if project_type not in ("email", "user_id", "hybrid"):
+        raise typer.BadParameter("expected email, user_id or hybrid", param_hint="--project-type")
+    output.say(f"The Iterable stand-in listens on http://{host}:{port}")
+    run(
+        host,
+        port,
+        options.Options(
+            api_key=api_key,
+            project_type=project_type,  # type: ignore[arg-type]
+            rate_limits={options.USERS_UPDATE: identify_rate, options.EVENTS_TRACK: track_rate},
+        ),
+    )

@@ -1,0 +1,136 @@
+"""The composition root: builds the engine, the workspace's parts and the roles, owns their tasks and their stop.
+
+Nothing is built at import; everything below gets its collaborators as arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Collection
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from engage_sync import errors
+from engage_sync.api.app import create_app
+from engage_sync.api.backlog import Backlog
+from engage_sync.api.committer import GroupCommitter
+from engage_sync.api.credentials import SourceRef
+from engage_sync.api.health import Readiness
+from engage_sync.api.metrics import AcceptMetrics, DatabaseGauges, read_gauges
+from engage_sync.api.server import SECONDS_TO_FINISH, listen, server
+from engage_sync.database import channels
+from engage_sync.database import engine as database
+from engage_sync.database.listener import Listener
+from engage_sync.runtime import Runtime, load, runtime
+from engage_sync.runtime import deliverer as build_deliverer
+from engage_sync.scheduler import Scheduler
+from engage_sync.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+ROLES = ("serve", "schedule", "deliver")
+_DATABASE_RETRY = 2.0
+
+
+def run(settings: Settings, roles: Collection[str]) -> None:
+    """Run roles of the daemon until SIGTERM or SIGINT; the whole stop takes less than 20 seconds.
+
+    Waits for the database where it is away. Raises errors.WorkspaceInvalid before anything starts.
+    """
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_run(settings, roles))
+    else:
+        uvloop.run(_run(settings, roles))
+
+
+async def _run(settings: Settings, roles: Collection[str]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # A mistake in the workspace ends the process at once; a database that is away is waited for.
+    load(settings)
+    while not stop.is_set():
+        try:
+            with runtime(settings) as parts:
+                await _serve_roles(parts, roles, stop)
+            return
+        except errors.DatabaseUnavailable as failure:
+            log.warning("waiting_for_database", reason=str(failure))
+            try:
+                await asyncio.wait_for(stop.wait(), _DATABASE_RETRY)
+            except TimeoutError:
+                continue
+
+
+async def _serve_roles(parts: Runtime, roles: Collection[str], stop: asyncio.Event) -> None:
+    """One task group owns every part; the death of one stops the process loudly.
+
+    Stop order: the HTTP server takes nothing more, what it took is committed, then the other roles end.
+    """
+    settings = parts.settings
+    direct = database.database_url(settings, direct=True)
+    listener = Listener(direct, [channels.INBOX, channels.TOUCHES, channels.OUTBOX])
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(listener.run(stop), name="listener")
+        if "serve" in roles:
+            tasks.create_task(_serve(parts, stop), name="api")
+        if "schedule" in roles:
+            scheduler = Scheduler(
+                parts.engine,
+                direct,
+                parts.context,
+                lookback=parts.workspace.schedule.lookback,
+                limits=parts.workspace.limits,
+                listener=listener,
+            )
+            tasks.create_task(scheduler.run(stop), name="scheduler")
+        if "deliver" in roles:
+            deliverer = build_deliverer(parts, listener)
+            tasks.create_task(deliverer.run(stop), name="deliverer")
+        log.info("started", roles=sorted(roles), port=settings.port if "serve" in roles else None)
+    log.info("stopped")
+
+
+async def _serve(parts: Runtime, stop: asyncio.Event) -> None:
+    """The HTTP server and the group committer behind it."""
+    settings = parts.settings
+    registry_ = CollectorRegistry()
+    registry_.register(DatabaseGauges(parts.engine, read_gauges))
+    metrics = AcceptMetrics(registry_)
+    backlog = Backlog(parts.engine, limit=settings.inbox_limit)
+    committer = GroupCommitter(parts.engine, wait=settings.inbox_wait, backlog=backlog, metrics=metrics)
+    sources = {
+        source.write_key.get_secret_value(): SourceRef(slug=source.slug, id=parts.source_ids[source.slug])
+        for source in parts.workspace.sources
+        if source.write_key is not None
+    }
+    app = create_app(
+        sources=sources,
+        accept=committer,
+        settings=settings,
+        readiness=Readiness(parts.engine),
+        metrics=metrics,
+        registry=registry_,
+    )
+    http = server(app, host=settings.host, port=settings.port)
+    served = asyncio.Event()
+    try:
+        socket = listen(settings.host, settings.port)
+    except OSError as failure:
+        raise errors.UsageError(
+            f"Port {settings.port} on {settings.host} can't be listened on: {failure.strerror}."
+            " Set ENGAGE_SYNC_PORT to a free one."
+        ) from failure
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(committer.run(served), name="group committer")
+        tasks.create_task(backlog.run(served), name="backlog")
+        serving = tasks.create_task(http.serve(sockets=[socket]), name="http")
+        await stop.wait()
+        http.should_exit = True
+        await asyncio.wait({serving}, timeout=SECONDS_TO_FINISH + 1)
+        served.set()

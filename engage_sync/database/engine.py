@@ -1,0 +1,90 @@
+"""The way to Postgres: one engine a process, made by the composition root and handed down.
+
+Everything below the use cases takes a `Connection` and never commits. Sessions run in UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import psycopg
+import sqlalchemy
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
+
+from engage_sync import errors
+from engage_sync.database import embedded
+from engage_sync.settings import Settings
+
+_KEEPALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+
+
+def database_url(settings: Settings, *, direct: bool = False) -> str:
+    """The URL of the database: the one that is set, else the embedded server's, which is started if need be.
+
+    `direct` asks for the way past a connection pooler, for locks that a session holds and for LISTEN.
+    """
+    chosen = (settings.database_direct_url if direct else None) or settings.database_url
+    if chosen is not None:
+        return chosen.get_secret_value()
+    return embedded.start(settings.home)
+
+
+def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-sync") -> Engine:
+    """An engine for a Postgres URL (`postgresql://…`), with JSON by orjson and every session in UTC."""
+    try:
+        parsed = make_url(url).set(drivername="postgresql+psycopg")
+    except sqlalchemy.exc.ArgumentError:
+        raise errors.UsageError(
+            "ENGAGE_SYNC_DATABASE_URL is not a Postgres URL. Expected: postgresql://user:password@host:5432/database"
+        ) from None
+    engine = sqlalchemy.create_engine(
+        parsed,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        json_serializer=_dump,
+        json_deserializer=orjson.loads,
+        connect_args={
+            **_KEEPALIVE,
+            "connect_timeout": 10,
+            "application_name": application,
+            "options": "-c timezone=UTC -c jit=off",
+        },
+    )
+    event.listen(engine, "connect", _prepare_sooner)
+    return engine
+
+
+def connect_directly(url: str, *, application: str) -> psycopg.Connection[Any]:
+    """A connection of one's own, outside the pool, in autocommit, that notices a lost server within seconds."""
+    try:
+        return psycopg.connect(
+            make_url(url).set(drivername="postgresql").render_as_string(hide_password=False),
+            autocommit=True,
+            application_name=application,
+            connect_timeout=10,
+            options="-c timezone=UTC",
+            **_KEEPALIVE,
+        )
+    except psycopg.OperationalError as failure:
+        raise unavailable(failure) from failure
+
+
+def unavailable(failure: BaseException) -> errors.DatabaseUnavailable:
+    """One line for a person, without the password that a driver's message might carry."""
+    reason = str(getattr(failure, "orig", failure)).strip().splitlines()
+    return errors.DatabaseUnavailable(
+        f"Postgres can't be reached: {reason[0] if reason else type(failure).__name__}. "
+        "Check ENGAGE_SYNC_DATABASE_URL, or unset it to use the embedded server."
+    )
+
+
+def _dump(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _prepare_sooner(connection: psycopg.Connection[Any], _record: Any) -> None:
+    # Hot statements run thousands of times on one connection; planning them each time costs more than running them.
+    connection.prepare_threshold = 3

@@ -1,0 +1,72 @@
+"""Waking up when another process has something for us: LISTEN on a connection of its own.
+
+A notification may be lost (the connection breaks, the server restarts), so whoever waits also polls: `wait` returns
+after its timeout all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import psycopg
+import structlog
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+log = structlog.get_logger(__name__)
+
+_RECONNECT_AFTER = 1.0
+
+
+class Listener:
+    """Listens on channels as long as `run` runs; `wait(channel)` returns when one was notified since the last wait."""
+
+    def __init__(self, url: str, channels: Sequence[str]) -> None:
+        self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._events = {channel: asyncio.Event() for channel in channels}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Listen until `stop`; after a broken connection everybody is woken, as something may be lost."""
+        while not stop.is_set():
+            try:
+                await self._listen(stop)
+            except (psycopg.OperationalError, OSError) as failure:
+                log.warning("listener_disconnected", reason=str(failure).splitlines()[0] if str(failure) else "")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _RECONNECT_AFTER)
+
+    async def wait(self, channel: str, seconds: float, stop: asyncio.Event) -> None:
+        """Return when the channel was notified since the last wait, after so many `seconds`, or at `stop`."""
+        event = self._events[channel]
+        waiting = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(stop.wait())}
+        _, pending = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        event.clear()
+
+    def wake(self, channel: str) -> None:
+        """As if the channel had been notified."""
+        self._events[channel].set()
+
+    async def _listen(self, stop: asyncio.Event) -> None:
+        connection = await psycopg.AsyncConnection.connect(
+            self._url,
+            autocommit=True,
+            application_name="engage-sync listener",
+            connect_timeout=10,
+            keepalives=1,
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+        )
+        async with connection:
+            for channel in self._events:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            for event in self._events.values():
+                event.set()
+            while not stop.is_set():
+                async for notification in connection.notifies(timeout=0.5, stop_after=1):
+                    self._events[notification.channel].set()

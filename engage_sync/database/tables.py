@@ -1,0 +1,447 @@
+"""All tables, in the order in which data flows through them. One space a database.
+
+Each table has one writing module, named in its comment; later stages only read it. Keys begin with the profile where
+a profile owns the row, so that a partitioning by profile can come without another key. Instants are `timestamptz`;
+those that order live work are the database's own clock (`clock_timestamp()`), never a host's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import UserDefinedType
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Xid8(UserDefinedType[int]):
+    """Postgres's 64-bit transaction id, which never wraps."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+class PgSnapshot(UserDefinedType[str]):
+    """Which transactions were visible at an instant (`pg_current_snapshot()`)."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "pg_snapshot"
+
+
+# Text that the query language compares: by code point, whatever the database's own collation is.
+Name = Text(collation="C")
+Instant = DateTime(timezone=True)
+NOW = text("clock_timestamp()")
+
+
+def identity() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+# --- the installation (written by database/migrate) ---------------------------------------------------------------
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("token", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+)
+
+# --- 1. facts come in (written by ingest/) ------------------------------------------------------------------------
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", SmallInteger, Identity(always=True), primary_key=True),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+)
+
+# Calls that were answered with 200 and not resolved yet. `received_at` is the database's clock at the insert.
+inbox = Table(
+    "inbox",
+    metadata,
+    identity(),
+    Column("source_id", SmallInteger, nullable=False),
+    Column("received_at", Instant, nullable=False, server_default=NOW),
+    Column("call", JSONB, nullable=False),
+)
+
+# Calls that the resolver could not take, with the reason; nothing else is lost because of them.
+rejects = Table(
+    "rejects",
+    metadata,
+    identity(),
+    Column("source_id", SmallInteger, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("call", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("rejected_at", Instant, nullable=False, server_default=NOW),
+)
+
+# --- 2. who, and what is known (written by profiles/) -------------------------------------------------------------
+
+# Every message id that a source ever sent, as the first 16 bytes of a hash: counted once, for ever.
+received_messages = Table(
+    "received_messages",
+    metadata,
+    Column("digest", Uuid, nullable=False),
+    Column("source_id", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("digest", "source_id"),
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    identity(),
+    Column(
+        "public_id",
+        Text,
+        nullable=False,
+        unique=True,
+        server_default=text("'use_' || replace(gen_random_uuid()::text, '-', '')"),
+    ),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    # Has a user_id or an email. The others count only where a definition includes anonymous users.
+    Column("is_known", Boolean, nullable=False, server_default=text("false")),
+)
+
+# Where the public id of a profile that was merged away leads.
+merges = Table(
+    "merges",
+    metadata,
+    Column("public_id", Text, primary_key=True),
+    Column("profile_id", BigInteger, nullable=False, index=True),
+    Column("merged_at", Instant, nullable=False, server_default=NOW),
+)
+
+# `id` orders a profile's identities by the time they were learnt: its first email is the one with the lowest.
+identities = Table(
+    "identities",
+    metadata,
+    identity(),
+    Column("profile_id", BigInteger, nullable=False),
+    Column("type", Name, nullable=False),
+    Column("value", Name, nullable=False),
+    Column("source_id", SmallInteger),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    UniqueConstraint("value", "type"),
+    Index(None, "profile_id", "type", "id"),
+)
+
+traits = Table(
+    "traits",
+    metadata,
+    Column("profile_id", BigInteger, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("value", JSONB, nullable=False),
+    Column("timestamp", Instant, nullable=False),
+    PrimaryKeyConstraint("profile_id", "name"),
+    Index(None, "name", "profile_id"),
+)
+
+# The key serves the evaluation of one profile; the first index that of everyone and the edges of windows; the second
+# holds the few events that lay in the future when they came, which turn visible by time alone.
+events = Table(
+    "events",
+    metadata,
+    Column("profile_id", BigInteger, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("timestamp", Instant, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("source_id", SmallInteger, nullable=False),
+    Column("type", Name, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("properties", JSONB, nullable=False),
+    Column("context", JSONB),
+    PrimaryKeyConstraint("profile_id", "name", "timestamp", "id"),
+    Index("ix_events_name_timestamp", "name", "timestamp", postgresql_include=["profile_id"]),
+    Index("ix_events_future", "name", "timestamp", postgresql_where=text("timestamp > received_at")),
+)
+
+# Who was touched, and why: 'event:<name>', 'trait:<name>', 'definition:<key>', 'created' (a new profile, whose facts
+# are all among the other reasons), or 'identity' (anything else about who somebody is; it concerns every definition).
+# Append-only and without a unique key on purpose: an upsert that coalesces loses rows to open transactions. Read by
+# `xid` against a snapshot.
+touches = Table(
+    "touches",
+    metadata,
+    Column("profile_id", BigInteger, nullable=False),
+    Column("reasons", ARRAY(Text), nullable=False),
+    Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("touched_at", Instant, nullable=False, server_default=text("now()")),
+    Index(None, "xid"),
+    postgresql_partition_by="RANGE (touched_at)",
+)
+
+# --- 3. what we want to know (written by definitions/versions) ----------------------------------------------------
+
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("public_id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("file", Text),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("updated_at", Instant, nullable=False, server_default=NOW),
+    Column("deleted_at", Instant),
+)
+
+definition_versions = Table(
+    "definition_versions",
+    metadata,
+    Column("definition_id", Integer, ForeignKey("definitions.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("definition_id", "version"),
+)
+
+# --- 5. what it was and is (written by snapshots/) ----------------------------------------------------------------
+
+# How far a definition has been computed. `swept_to` is t0, the instant up to which window edges have been crossed;
+# `touches_seen` the transactions whose touches it has read; `as_of` the last instant of any of its computations.
+computations = Table(
+    "computations",
+    metadata,
+    Column("definition_id", Integer, ForeignKey("definitions.id"), primary_key=True, autoincrement=False),
+    Column("version", Integer),
+    Column("swept_to", Instant),
+    Column("swept_live", Boolean, nullable=False, server_default=text("false")),
+    Column("touches_seen", PgSnapshot),
+    Column("as_of", Instant),
+    Column("members", BigInteger, nullable=False, server_default=text("0")),
+    Column("computed_at", Instant),
+    Column("error", Text),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("profile_id", BigInteger, nullable=False),
+    Column("definition_id", Integer, nullable=False),
+    Column("value", JSONB, nullable=False),
+    Column("since", Instant, nullable=False),
+    PrimaryKeyConstraint("profile_id", "definition_id"),
+    Index(None, "definition_id", "profile_id"),
+)
+
+# The ledger. `before` and `after` are values; SQL null is "no value".
+changes = Table(
+    "changes",
+    metadata,
+    Column("profile_id", BigInteger, nullable=False),
+    Column("definition_id", Integer, nullable=False),
+    Column("as_of", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False, server_default=text("now()")),
+    Column("run_id", BigInteger, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    Index(None, "profile_id", "definition_id", "as_of"),
+    Index(None, "definition_id", "as_of"),
+    postgresql_partition_by="RANGE (recorded_at)",
+)
+
+# What each identity was told. `enqueued` is the newest value that still waits (SQL null: nothing waits), `confirmed`
+# the newest that the destination took; `version` numbers what was ever enqueued and makes the message ids.
+told = Table(
+    "told",
+    metadata,
+    Column("identity_value", Name, nullable=False),
+    Column("identity_type", Name, nullable=False),
+    Column("destination_id", SmallInteger, nullable=False),
+    Column("definition_id", Integer, nullable=False),
+    Column("call_type", Text, nullable=False),
+    Column("profile_id", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("enqueued", JSONB),
+    Column("confirmed", JSONB),
+    Column("confirmed_version", Integer, nullable=False, server_default=text("0")),
+    Column("is_unknown", Boolean, nullable=False, server_default=text("false")),
+    PrimaryKeyConstraint("identity_value", "identity_type", "destination_id", "definition_id", "call_type"),
+    Index(None, "profile_id", "definition_id"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    identity(),
+    Column("definition_id", Integer, ForeignKey("definitions.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=text("'running'")),
+    Column("as_of", Instant),
+    Column("started_at", Instant, nullable=False, server_default=NOW),
+    Column("finished_at", Instant),
+    # Real time keeps one row a definition and minute; null for every other cause.
+    Column("minute", Instant),
+    Column("evaluated", BigInteger, nullable=False, server_default=text("0")),
+    Column("entered", BigInteger, nullable=False, server_default=text("0")),
+    Column("exited", BigInteger, nullable=False, server_default=text("0")),
+    Column("changed", BigInteger, nullable=False, server_default=text("0")),
+    Column("messages", BigInteger, nullable=False, server_default=text("0")),
+    Column("duration_ms", Float, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    UniqueConstraint("definition_id", "minute"),
+)
+
+# --- 7. waiting to be said (written by outbox/) -------------------------------------------------------------------
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("id", SmallInteger, Identity(always=True), primary_key=True),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("paused_at", Instant),
+    Column("paused_reason", Text),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+)
+
+# Thin: references and a value, rendered when sent. `attempts` counts starts; `started_at` is committed before the
+# request goes out.
+messages = Table(
+    "messages",
+    metadata,
+    identity(),
+    Column("destination_id", SmallInteger, nullable=False),
+    Column("profile_id", BigInteger, nullable=False),
+    Column("definition_id", Integer, nullable=False),
+    Column("definition_version", Integer, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("identity_type", Name, nullable=False),
+    Column("identity_value", Name, nullable=False),
+    Column("call_type", Text, nullable=False),
+    Column("value", JSONB, nullable=False),
+    Column("told_version", Integer, nullable=False),
+    Column("as_of", Instant, nullable=False),
+    Column("enqueued_at", Instant, nullable=False, server_default=NOW),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("first_started_at", Instant),
+    Column("started_at", Instant),
+    Column("last_error", Text),
+    Index(None, "profile_id", "destination_id", "id"),
+)
+
+# One row a person and destination with something waiting: workers claim lanes, never messages.
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("profile_id", BigInteger, nullable=False),
+    Column("destination_id", SmallInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("due_at", Instant, nullable=False, server_default=NOW),
+    Column("worker_id", Integer),
+    PrimaryKeyConstraint("profile_id", "destination_id"),
+    Index("ix_lanes_claim", "destination_id", "priority", "due_at", postgresql_where=text("worker_id IS NULL")),
+    Index("ix_lanes_worker", "worker_id", postgresql_where=text("worker_id IS NOT NULL")),
+)
+
+# A worker holds an advisory lock of its id as long as its process lives; whoever can take that lock knows it is dead.
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("process", Integer, nullable=False),
+    Column("started_at", Instant, nullable=False, server_default=NOW),
+)
+
+delivered = Table(
+    "delivered",
+    metadata,
+    Column("id", BigInteger, nullable=False),
+    Column("delivered_at", Instant, nullable=False, server_default=text("now()")),
+    Column("destination_id", SmallInteger, nullable=False),
+    Column("profile_id", BigInteger, nullable=False),
+    Column("definition_id", Integer, nullable=False),
+    Column("definition_version", Integer, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("identity_type", Name, nullable=False),
+    Column("identity_value", Name, nullable=False),
+    Column("call_type", Text, nullable=False),
+    Column("value", JSONB, nullable=False),
+    Column("told_version", Integer, nullable=False),
+    Column("as_of", Instant, nullable=False),
+    Column("enqueued_at", Instant, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Index(None, "profile_id"),
+    Index(None, "run_id"),
+    postgresql_partition_by="RANGE (delivered_at)",
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    identity(),
+    Column("message_id", BigInteger, nullable=False),
+    Column("destination_id", SmallInteger, nullable=False),
+    Column("profile_id", BigInteger, nullable=False),
+    Column("definition_id", Integer, nullable=False),
+    Column("definition_version", Integer, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("identity_type", Name, nullable=False),
+    Column("identity_value", Name, nullable=False),
+    Column("call_type", Text, nullable=False),
+    Column("value", JSONB, nullable=False),
+    Column("told_version", Integer, nullable=False),
+    Column("as_of", Instant, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("request", JSONB),
+    Column("answer", LargeBinary),
+    Column("status", Text, nullable=False, server_default=text("'open'")),
+    Column("failed_at", Instant, nullable=False, server_default=NOW),
+    Index(None, "profile_id"),
+    Index("ix_dead_letters_open", "id", postgresql_where=text("status = 'open'")),
+)
+
+# One row a budget, shared by all workers: the instant of the next free slot.
+rate_budgets = Table(
+    "rate_budgets",
+    metadata,
+    Column("destination_id", SmallInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("next_at", Instant, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("destination_id", "name"),
+)

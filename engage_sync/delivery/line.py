@@ -1,0 +1,367 @@
+"""One destination's delivery: claims lanes, keeps each person's order, and reads what the answers mean.
+
+Nothing here is shared with another destination, so that one that hangs delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import orjson
+import structlog
+from sqlalchemy import Connection, text
+
+from engage_sync.delivery import retry
+from engage_sync.delivery.pacer import Budget, Pacer
+from engage_sync.delivery.report import Report
+from engage_sync.delivery.retry import GiveUp, Policy, RetryAt
+from engage_sync.delivery.settler import Flushed, Settler
+from engage_sync.delivery.transactions import PASSING, Transactions
+from engage_sync.delivery.transport import NoAnswer, Transport
+from engage_sync.delivery.work import Job, Lane
+from engage_sync.destinations.protocol import (
+    Answer,
+    Delivered,
+    Destination,
+    Refused,
+    Rejected,
+    Retry,
+    Skipped,
+    Unauthorized,
+)
+from engage_sync.messages.render import Sender, render
+from engage_sync.outbox import claim
+from engage_sync.outbox.claim import ClaimedLane
+from engage_sync.outbox.enqueue import Priority
+from engage_sync.outbox.settle import Failed, Postponed, Taken, Unsent
+
+log = structlog.get_logger(__name__)
+
+# What catches a wake-up that was lost.
+POLL = 1.0
+# So many refusals without a delivery between them are no longer about single messages.
+REJECTIONS_BEFORE_PAUSE = 50
+_LANES_FOR_EACH_IN_FLIGHT = 4
+_FEWEST_LANES, _MOST_LANES = 100, 1_000
+_DATABASE_RETRY = 1.0
+# Shorter ones (an empty setting, a media type's part) would blank out ordinary text.
+_SHORTEST_SECRET = 8
+
+_IS_WAITING = text(
+    """
+    SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination)
+       AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What bounds a line; times in seconds."""
+
+    most_in_flight: int
+    request_timeout: float
+    retry_for: float
+
+
+class Line:
+    """Delivers to one destination as one worker."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        destination_id: int,
+        worker_id: int,
+        sender: Sender,
+        limits: Limits,
+        transactions: Transactions,
+        transport: Transport,
+        report: Report,
+    ) -> None:
+        self._destination = destination
+        self._destination_id = destination_id
+        self._worker_id = worker_id
+        self._sender = sender
+        self._limits = limits
+        self._policy = Policy(retry_for=limits.retry_for, request_timeout=limits.request_timeout)
+        self._transactions = transactions
+        self._transport = transport
+        self._report = report
+        self._in_hand: set[Lane] = set()
+        self._emptied = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._has_backlog = False
+        self._closing = False
+        self._rejections = 0
+        self._secrets = [secret for secret in destination.headers.values() if len(secret) >= _SHORTEST_SECRET]
+        most = limits.most_in_flight * _LANES_FOR_EACH_IN_FLIGHT
+        self._target = max(_FEWEST_LANES, min(_MOST_LANES, most))
+        self._settler = Settler(
+            worker_id, destination_id, destination.slug, limits.request_timeout, transactions, self._on_flushed
+        )
+        self._pacers = {
+            name: Pacer(
+                Budget(
+                    destination_id=destination_id,
+                    name=name,
+                    rate=rate,
+                    most_in_flight=limits.most_in_flight,
+                    request_timeout=limits.request_timeout,
+                ),
+                worker_id,
+                transactions,
+                self._send,
+                self._not_started,
+            )
+            for name, rate in destination.budgets.items()
+        }
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._wake.set()
+
+    async def run(self, feed: Callable[[Line, asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
+        """Deliver what `feed` claims; at its end all that is in hand is settled or given back.
+
+        After `stop` nothing more starts.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            parts = [tasks.create_task(self._settler.run(), name=f"settler {self._destination.slug}")]
+            for name, pacer in self._pacers.items():
+                parts.append(tasks.create_task(pacer.run(), name=f"pacer {self._destination.slug} {name}"))
+            parts.append(tasks.create_task(self._close_at(stop), name=f"closing {self._destination.slug}"))
+            await feed(self, stop)
+            await self._until_empty()
+            for part in parts:
+                part.cancel()
+
+    # --- what feeds it ------------------------------------------------------------------------------------------
+
+    async def feed_always(self, stop: asyncio.Event) -> None:
+        """Claim whatever gets due."""
+        while not stop.is_set():
+            await self._claim_or_wait(stop)
+
+    async def feed_once(self, stop: asyncio.Event) -> None:
+        """Claim once."""
+        await self._claim(self._target)
+
+    async def feed_until_empty(self, stop: asyncio.Event) -> None:
+        """Claim until nothing waits, retries included. What a paused destination keeps isn't waited for."""
+        while not stop.is_set() and (self._in_hand or await self._is_waiting()):
+            await self._claim_or_wait(stop)
+
+    async def _claim_or_wait(self, stop: asyncio.Event) -> None:
+        self._wake.clear()
+        room = self._target - len(self._in_hand)
+        try:
+            if room >= self._target // 3:
+                self._has_backlog = await self._claim(room) >= room
+                if self._has_backlog:
+                    return
+            elif len(self._in_hand) < 2 * self._target:
+                # Full of what isn't urgent: what somebody waits for right now still comes in.
+                await self._claim(self._target // 4, last=Priority.REALTIME)
+        except PASSING as failure:
+            log.warning("claim_failed", destination=self._destination.slug, reason=type(failure).__name__)
+            await _first(stop.wait(), seconds=_DATABASE_RETRY * (0.5 + random.random()))
+            return
+        await _first(self._wake.wait(), stop.wait(), seconds=POLL * (0.8 + 0.2 * random.random()))
+
+    async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
+        """Claim lanes and begin with each; returns how many there were."""
+        claimed = await asyncio.shield(
+            self._transactions.run(
+                lambda connection: claim.claim(connection, self._destination_id, self._worker_id, limit, last=last),
+                durable=False,
+            )
+        )
+        for each in claimed:
+            self._take(each)
+        return len(claimed)
+
+    async def _is_waiting(self) -> bool:
+        def ask(connection: Connection) -> bool:
+            return bool(connection.execute(_IS_WAITING, {"destination": self._destination_id}).scalar_one())
+
+        try:
+            return await self._transactions.run(ask)
+        except PASSING:
+            return True
+
+    # --- one person's messages, in order ------------------------------------------------------------------------
+
+    def _take(self, claimed: ClaimedLane) -> None:
+        lane = Lane(claimed.profile_id, claimed.priority, deque(claimed.messages))
+        self._in_hand.add(lane)
+        self._advance(lane)
+
+    def _advance(self, lane: Lane) -> None:
+        """Go on with the lane's next message; give the lane back after the last one."""
+        while lane.messages and not self._closing:
+            message = lane.messages.popleft()
+            call = render(message, self._sender)
+            if call is None:
+                self._settler.settle(Taken(message=message, skipped=True))
+                continue
+            match self._destination.requests(call):
+                case Skipped():
+                    self._settler.settle(Taken(message=message, skipped=True))
+                case Refused(reason=reason, field=field):
+                    told = f"{reason} ({field})" if field else reason
+                    self._settler.settle(Failed(message=message, reason=self._clean(told), request={"call": call}))
+                case requests:
+                    job = Job(lane, message, requests)
+                    self._pacers[job.request.budget].add(job)
+                    return
+        self._settler.leave(lane)
+
+    def _not_started(self, job: Job) -> None:
+        """The job may not go now: its message was taken back, or moved, or we are closing. The database knows best."""
+        if job.started is not None and job.number == 0:
+            self._settler.settle(Unsent(message=job.message))
+        elif job.started is not None:
+            reason = "stopped between two of its requests"
+            self._settler.settle(Postponed(message=job.message, reason=reason, unanswered=False))
+        self._settler.leave(job.lane)
+
+    # --- requests and answers -----------------------------------------------------------------------------------
+
+    async def _send(self, job: Job) -> None:
+        body = orjson.dumps(job.request.body, option=orjson.OPT_NON_STR_KEYS)
+        remaining = job.started_clock + self._limits.request_timeout - time.monotonic()
+        answer = await self._transport.send(self._destination, job.request, body, max(remaining, 0.001))
+        if isinstance(answer, NoAnswer):
+            outcome = self._destination.outcome(job.request, None)
+            if isinstance(outcome, Retry):
+                outcome = Retry(reason=answer.reason, after=outcome.after, unanswered=answer.sent)
+            self._ended(job, outcome, None)
+        else:
+            self._ended(job, self._destination.outcome(job.request, answer), answer)
+
+    def _ended(self, job: Job, outcome: Delivered | Retry | Rejected | Unauthorized, answer: Answer | None) -> None:
+        match outcome:
+            case Delivered():
+                self._rejections = 0
+                self._delivered(job)
+            case Retry():
+                self._retry(job, outcome, answer)
+            case Rejected(reason=reason):
+                self._fail(job, reason, answer)
+                self._rejections += 1
+                if self._rejections == REJECTIONS_BEFORE_PAUSE:
+                    self._pause(f"{self._rejections} messages in a row were refused; the last one: {reason}")
+                self._advance(job.lane)
+            case Unauthorized(reason=reason):
+                self._settler.settle(Unsent(message=job.message))
+                self._pause(reason)
+                self._settler.leave(job.lane)
+            case _:
+                assert_never(outcome)
+
+    def _delivered(self, job: Job) -> None:
+        if job.number + 1 < len(job.requests):
+            job.number += 1
+            self._pacers[job.request.budget].add(job)
+            return
+        self._settler.settle(Taken(message=job.message))
+        self._advance(job.lane)
+
+    def _retry(self, job: Job, outcome: Retry, answer: Answer | None) -> None:
+        assert job.started is not None
+        clock = time.monotonic()
+        decision = retry.decide(
+            attempts=job.started.attempts,
+            first_started_at=job.started.first_started_at,
+            started_at=job.started.started_at,
+            outcome=outcome,
+            now=job.database_clock(clock),
+            policy=self._policy,
+            chance=random.random(),
+        )
+        match decision:
+            case RetryAt(due=due):
+                reason = self._clean(outcome.reason)
+                self._settler.settle(Postponed(message=job.message, reason=reason, unanswered=outcome.unanswered))
+                job.lane.due_at = due
+                job.lane.wake_at = clock + (due - job.database_clock(clock)).total_seconds()
+                self._settler.leave(job.lane)
+            case GiveUp(reason=reason):
+                self._fail(job, reason, answer, is_unknown=outcome.unanswered)
+                self._advance(job.lane)
+            case _:
+                assert_never(decision)
+
+    def _fail(self, job: Job, reason: str, answer: Answer | None, *, is_unknown: bool = False) -> None:
+        request = job.request
+        self._settler.settle(
+            Failed(
+                message=job.message,
+                reason=self._clean(reason),
+                request={"method": request.method, "path": request.path, "body": request.body},
+                answer=None if answer is None else self._clean_bytes(answer.body),
+                is_unknown=is_unknown,
+            )
+        )
+
+    def _pause(self, reason: str) -> None:
+        """Nothing more starts: the destination is paused in the database, where every start looks."""
+        cleaned = self._clean(reason)
+        log.error("destination_paused", destination=self._destination.slug, reason=cleaned)
+        self._rejections = 0
+        self._settler.pause(cleaned)
+
+    def _clean(self, told: str) -> str:
+        """What a destination says may repeat the key that it was sent."""
+        for secret in self._secrets:
+            told = told.replace(secret, "[removed]")
+        return told.replace("\x00", "")
+
+    def _clean_bytes(self, told: bytes) -> bytes:
+        for secret in self._secrets:
+            told = told.replace(secret.encode(), b"[removed]")
+        return told
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def _on_flushed(self, flushed: Flushed) -> None:
+        self._report.settled(flushed.done)
+        self._in_hand.difference_update(flushed.released)
+        now = time.monotonic()
+        for lane in flushed.released:
+            if lane.wake_at is not None:
+                asyncio.get_running_loop().call_later(max(0.0, lane.wake_at - now), self._wake.set)
+            elif lane.profile_id in flushed.waiting:
+                self._wake.set()
+        if self._has_backlog and len(self._in_hand) <= self._target - self._target // 3:
+            self._wake.set()
+        if not self._in_hand:
+            self._emptied.set()
+            self._wake.set()
+
+    async def _close_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._closing = True
+        for pacer in self._pacers.values():
+            pacer.close()
+
+    async def _until_empty(self) -> None:
+        while self._in_hand:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+
+async def _first(*waits: Awaitable[object], seconds: float) -> None:
+    """Return when the first of them does, or after so many seconds."""
+    tasks = [asyncio.ensure_future(each) for each in waits]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

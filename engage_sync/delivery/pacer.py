@@ -1,0 +1,218 @@
+"""One budget's jobs, each sent at its slot: reserved from all workers' common rate, kept by the monotonic clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from engage_sync.delivery.transactions import PASSING, Transactions
+from engage_sync.delivery.work import Job, Ready
+from engage_sync.outbox import budget, claim
+from engage_sync.outbox.budget import Reservation
+from engage_sync.outbox.claim import Started, Wanted
+
+log = structlog.get_logger(__name__)
+
+# A send that is later than this would crowd into the slots of others: it gives its slot up and takes a new one.
+LATEST = 0.02
+# The next reservation is made this long before the last one ends, so that its commit is over by then.
+_AHEAD = 0.008
+_LONGEST_LEAD = 1.0
+# A request's time counts from its start; what waited longer than this between the two is started anew.
+_STALE_START = 1.0
+_DATABASE_RETRY = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What a pacer keeps: `rate` in requests a second, and how many may be under way at once."""
+
+    destination_id: int
+    name: str
+    rate: float
+    most_in_flight: int
+    request_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    started: dict[int, Started]
+    reservation: Reservation | None
+    clock: float
+
+
+class Pacer:
+    """Takes ready jobs, starts them and reserves their slots in one transaction, and sends each at its slot.
+
+    `send` carries one request through to its outcome; `refuse` takes a job that may not be started.
+    """
+
+    def __init__(
+        self,
+        limits: Budget,
+        worker_id: int,
+        transactions: Transactions,
+        send: Callable[[Job], Coroutine[Any, Any, None]],
+        refuse: Callable[[Job], None],
+    ) -> None:
+        self._budget = limits
+        self._worker_id = worker_id
+        self._transactions = transactions
+        self._send = send
+        self._refuse = refuse
+        self._ready = Ready()
+        self._scheduled: deque[tuple[float, Job]] = deque()
+        self._starting = 0
+        self._in_flight = 0
+        self._reserved_until = 0.0
+        self._spacing = 0.0
+        self._lead = 0.0
+        self._closing = False
+        self._more = asyncio.Event()
+        self._to_send = asyncio.Event()
+
+    def add(self, job: Job) -> None:
+        """Send the job's next request when its turn comes."""
+        if self._closing:
+            self._refuse(job)
+        else:
+            self._ready.add(job)
+            self._more.set()
+
+    def close(self) -> None:
+        """Start nothing more. What is scheduled is still sent."""
+        self._closing = True
+        for job in self._ready.clear():
+            self._refuse(job)
+
+    async def run(self) -> None:
+        """Until cancelled; requests under way end with it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._reserve_forever(), name="reserving")
+            tasks.create_task(self._send_forever(tasks), name="sending")
+
+    async def _reserve_forever(self) -> None:
+        while True:
+            self._more.clear()
+            room = self._room()
+            if not self._ready or room <= 0:
+                await self._more.wait()
+                continue
+            early = self._reserved_until + self._spacing - _AHEAD - self._lead - time.monotonic()
+            if early > 0:
+                # What turns up in the meantime and is more urgent goes first.
+                await asyncio.sleep(early)
+            await self._begin(self._ready.take(min(room, budget.most_slots(self._budget.rate))))
+
+    def _room(self) -> int:
+        """How many more may be started. Of those that wait for their slot, others will have ended by then."""
+        most = self._budget.most_in_flight
+        return min(most - self._in_flight, most - self._starting - len(self._scheduled))
+
+    async def _begin(self, jobs: list[Job]) -> None:
+        if not jobs:
+            return
+        self._starting = len(jobs)
+        asked = time.monotonic()
+        try:
+            begun = await self._transactions.run(lambda connection: self._start_and_reserve(connection, jobs))
+        except PASSING as failure:
+            # Should the commit have gone through all the same, nothing was sent: they wait out their time.
+            log.warning("start_failed", reason=type(failure).__name__)
+            for job in jobs:
+                self._refuse(job)
+            await asyncio.sleep(_DATABASE_RETRY)
+            return
+        finally:
+            self._starting = 0
+        self._schedule(jobs, begun, asked)
+
+    def _start_and_reserve(self, connection: Connection, jobs: list[Job]) -> _Begun:
+        limits = self._budget
+        wanted = [Wanted(job.message.id, job.message.profile_id, again=job.started is not None) for job in jobs]
+        started = claim.start(connection, self._worker_id, wanted, limits.request_timeout)
+        reservation = None
+        if started:
+            # Last, as every other worker's reservation waits for this transaction.
+            reservation = budget.reserve(
+                connection, limits.destination_id, limits.name, limits.rate, len(started), lead=self._lead
+            )
+        return _Begun(started, reservation, time.monotonic())
+
+    def _schedule(self, jobs: list[Job], begun: _Begun, asked: float) -> None:
+        offsets: Iterator[float] = iter(())
+        if begun.reservation is not None:
+            offsets = iter(begun.reservation.offsets())
+            self._spacing = begun.reservation.spacing
+        for job in jobs:
+            started = begun.started.get(job.message.id)
+            if started is None:
+                self._refuse(job)
+                continue
+            job.started, job.started_clock = started, asked
+            self._reserved_until = begun.clock + next(offsets)
+            self._scheduled.append((self._reserved_until, job))
+        # Where a commit takes longer than a send may be late, slots are asked for later, else none would be reached.
+        lateness = time.monotonic() - begun.clock - LATEST / 2
+        self._lead = min(max(lateness, self._lead * 0.9, 0.0), _LONGEST_LEAD)
+        if self._lead < 0.001:
+            self._lead = 0.0
+        self._to_send.set()
+        self._more.set()
+
+    async def _send_forever(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            if not self._scheduled:
+                self._to_send.clear()
+                await self._to_send.wait()
+                continue
+            slot, job = self._scheduled[0]
+            early = slot - time.monotonic()
+            if early > 0:
+                await asyncio.sleep(early)
+                continue
+            if early >= -LATEST and self._in_flight >= self._budget.most_in_flight:
+                self._to_send.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._to_send.wait(), LATEST + early + 0.001)
+                continue
+            self._scheduled.popleft()
+            if early < -LATEST:
+                self.add(job)
+                continue
+            self._in_flight += 1
+            tasks.create_task(self._carry(job))
+
+    async def _carry(self, job: Job) -> None:
+        try:
+            if time.monotonic() - job.started_clock < _STALE_START or await self._renew(job):
+                await self._send(job)
+        finally:
+            self._in_flight -= 1
+            self._more.set()
+            self._to_send.set()
+
+    async def _renew(self, job: Job) -> bool:
+        """Start anew what waited long for its slot, as a budget of few requests makes it: its time counts from now."""
+        wanted = [Wanted(job.message.id, job.message.profile_id, again=True)]
+        asked = time.monotonic()
+        try:
+            started = await self._transactions.run(
+                lambda connection: claim.start(connection, self._worker_id, wanted, self._budget.request_timeout)
+            )
+        except PASSING as failure:
+            log.warning("start_failed", reason=type(failure).__name__)
+            started = {}
+        if job.message.id not in started:
+            self._refuse(job)
+            return False
+        job.started, job.started_clock = started[job.message.id], asked
+        return True

@@ -1,0 +1,73 @@
+"""What Iterable's answers mean.
+
+Its text (`msg`) changes and is only passed on; what counts is the status and the `code` in the body. Some errors carry
+the code "Success" with a status above 299, and some refusals come with status 200, so that both are read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from engage_sync.destinations.protocol import Answer, Delivered, Outcome, Rejected, Retry, Unauthorized
+
+REASON_LENGTH: Final = 500
+
+# A blocked event name is answered with 200 and "Success"; only the message tells.
+_BLOCKED: Final = "disallowed from tracking"
+
+
+def outcome(answer: Answer | None) -> Outcome:
+    """Delivered, Retry, Rejected or Unauthorized; None is no answer."""
+    if answer is None:
+        return Retry(reason="no answer", unanswered=True)
+    status = answer.status
+    body = _body(answer.body)
+    if 200 <= status < 300:
+        return _accepted(status, body)
+    if status in (401, 403):
+        return Unauthorized(reason=_reason(status, body))
+    if 400 <= status < 500 and status not in (408, 429):
+        return Rejected(reason=_reason(status, body))
+    # 408, 429, 5xx; and whatever else doesn't come from Iterable itself, such as a redirect.
+    return Retry(reason=_reason(status, body), after=_retry_after(answer.headers))
+
+
+def _accepted(status: int, body: Mapping[str, Any]) -> Outcome:
+    code = body.get("code")
+    if code == "Success":
+        message = body.get("msg")
+        if isinstance(message, str) and _BLOCKED in message.lower():
+            return Rejected(reason=_reason(status, body))
+        return Delivered()
+    if isinstance(code, str):
+        return Rejected(reason=_reason(status, body))
+    # Without a code it isn't Iterable that answered, but something on the way to it.
+    return Retry(reason=_reason(status, body))
+
+
+def _body(raw: bytes) -> Mapping[str, Any]:
+    try:
+        body = orjson.loads(raw)
+    except json.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _reason(status: int, body: Mapping[str, Any]) -> str:
+    message = body.get("msg") or body.get("message")  # newer endpoints say `message`
+    parts = [part for part in (body.get("code"), message) if isinstance(part, str) and part]
+    text = ": ".join(parts) if parts else "no code from Iterable in the answer"
+    return f"{status} {text}"[:REASON_LENGTH]
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    # Only seconds; a date would need a clock, and Iterable isn't known to send one.
+    for name, value in headers.items():
+        if name.lower() == "retry-after":
+            text = value.strip()
+            return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+    return None

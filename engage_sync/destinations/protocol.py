@@ -1,0 +1,102 @@
+"""What delivery and a destination say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One HTTP request, not sent yet. `path` is added to the destination's `base_url`, `body` is sent as JSON.
+
+    `budget` names the rate budget that the request draws on, a key of the destination's `budgets`.
+    """
+
+    method: str
+    path: str
+    body: dict[str, Any]
+    budget: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skipped:
+    """Left out on purpose: the destination has no use for the call, and nothing is lost."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """Can never be sent as it stands: a dead letter. `field` is the path of what is wrong (`properties.total`)."""
+
+    reason: str
+    field: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What came back over HTTP. Names of headers may come in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivered:
+    """The destination took it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retry:
+    """May succeed later. `after` is the wait in seconds that the destination asked for.
+
+    `unanswered`: nothing came back, so the request may have been carried out, or may still be on its way.
+    """
+
+    reason: str
+    after: float | None = None
+    unanswered: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """Refused by the destination for good: a dead letter."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unauthorized:
+    """The key was not taken. Says nothing of the message, so nothing is dead-lettered for it."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Delivered | Retry | Rejected | Unauthorized
+
+
+class Destination(Protocol):
+    @property
+    def slug(self) -> str:
+        """The name under `destinations` in engage.yml."""
+
+    @property
+    def base_url(self) -> str:
+        """Scheme and host, without a slash at the end."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Sent with every request. They hold the credentials: never log them."""
+
+    @property
+    def budgets(self) -> Mapping[str, float]:
+        """Requests a second for each budget that `requests` may name."""
+
+    def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
+        """What to send for one Segment call, in order. A tuple is never empty. Total: raises on no JSON object."""
+
+    def outcome(self, request: Request, answer: Answer | None) -> Outcome:
+        """What an answer means; None means that none came within the time."""

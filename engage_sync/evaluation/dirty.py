@@ -1,0 +1,196 @@
+"""Whose value may have changed since a definition was last computed: the dirty set.
+
+Two ways in, and their union: somebody was touched (a new or late event, a trait, an identifier, a merge, a referenced
+definition), as the log of touches tells; or an event crossed an edge of a window by time going by. Its cost follows
+what changed, not what is stored.
+
+Reads `touches` and `events`; writes the session's own table `engage_pending`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from engage_sync.definitions.language import tree
+from engage_sync.definitions.language.walk import event_names, references
+from engage_sync.evaluation import presence
+from engage_sync.evaluation.windows import Crossing
+
+_PENDING = (
+    text(
+        """
+        CREATE TEMPORARY TABLE IF NOT EXISTS engage_pending (
+          profile_id bigint PRIMARY KEY,
+          before jsonb,
+          after jsonb,
+          differs boolean NOT NULL DEFAULT false,
+          must_tell boolean NOT NULL DEFAULT false
+        )
+        """
+    ),
+    text("TRUNCATE engage_pending"),
+)
+_FRESH = """
+  SELECT event.profile_id, false AS is_identity
+  FROM unnest(CAST(:names AS text[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
+    AS crossing (name, start_at, end_at)
+  CROSS JOIN LATERAL (
+    SELECT profile_id FROM events
+    WHERE events.name = crossing.name AND events.timestamp >= crossing.start_at AND events.timestamp < crossing.end_at
+  ) AS event
+  UNION ALL
+  SELECT profile_id, 'identity' = ANY(reasons)
+  FROM touches
+  WHERE xid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
+    AND NOT pg_visible_in_snapshot(xid, CAST(:seen AS pg_snapshot))
+    AND reasons && CAST(:reasons AS text[])
+"""
+_STAGE = text(
+    """
+    INSERT INTO engage_pending (profile_id, must_tell)
+    SELECT profile_id, bool_or(is_identity) FROM ({fresh}) AS fresh GROUP BY profile_id
+    """.replace("{fresh}", _FRESH)
+)
+_AMONG = text(
+    "SELECT DISTINCT profile_id FROM ({fresh}) AS fresh WHERE profile_id = ANY(CAST(:profiles AS bigint[]))".replace(
+        "{fresh}", _FRESH
+    )
+)
+# One statement for all definitions of a turn. The lowest xmin bounds the index; each definition's own snapshot decides.
+_TOUCHED = text(
+    """
+    SELECT watch.definition_id, touches.profile_id, bool_or(unnested.reason = 'identity') AS is_identity
+    FROM touches
+    CROSS JOIN unnest(touches.reasons) AS unnested (reason)
+    JOIN unnest(CAST(:definitions AS integer[]), CAST(:reasons AS text[]), CAST(:seen AS text[]))
+      AS watch (definition_id, reason, seen) ON watch.reason = unnested.reason
+    WHERE touches.xid >= (
+        SELECT min(pg_snapshot_xmin(oldest::pg_snapshot)) FROM unnest(CAST(:snapshots AS text[])) AS oldest
+      )
+      AND NOT pg_visible_in_snapshot(touches.xid, watch.seen::pg_snapshot)
+    GROUP BY watch.definition_id, touches.profile_id
+    LIMIT :limit
+    """
+)
+_CROSSED = text(
+    """
+    SELECT DISTINCT crossing.definition_id, event.profile_id
+    FROM unnest(CAST(:definitions AS integer[]), CAST(:names AS text[]), CAST(:starts AS timestamptz[]),
+                CAST(:ends AS timestamptz[]), CAST(:live AS boolean[]))
+      AS crossing (definition_id, name, start_at, end_at, future_only)
+    CROSS JOIN LATERAL (
+      -- What was visible when it came, its touch has told; only what lay in the future then turns visible by time.
+      SELECT profile_id FROM events
+      WHERE crossing.future_only AND events.timestamp > events.received_at
+        AND events.name = crossing.name AND events.timestamp >= crossing.start_at AND events.timestamp < crossing.end_at
+      UNION ALL
+      SELECT profile_id FROM events
+      WHERE NOT crossing.future_only
+        AND events.name = crossing.name AND events.timestamp >= crossing.start_at AND events.timestamp < crossing.end_at
+    ) AS event
+    LIMIT :limit
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watch:
+    """What one definition looks at, and the snapshot of what it has seen of the log."""
+
+    definition_id: int
+    reasons: frozenset[str]
+    seen: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """A range of events of one definition; `future_only` where touches have told all but those of the future."""
+
+    definition_id: int
+    crossing: Crossing
+    future_only: bool
+
+
+def reasons(definition: tree.Definition, catalog: Mapping[str, int]) -> frozenset[str]:
+    """The reasons of touches that concern a definition.
+
+    `identity` concerns all; `created` only what may hold of somebody without any fact, such as `count() = 0`.
+    """
+    found = {"identity", *(f"event:{name}" for name in event_names(definition))}
+    found |= {f"{'definition' if name in catalog else 'trait'}:{name}" for name in references(definition)}
+    if not isinstance(definition, tree.Aggregate | tree.TraitRef) and presence.true_of_nothing(definition):
+        found.add("created")
+    return frozenset(found)
+
+
+def prepare(connection: Connection) -> None:
+    """Make the session's empty table `engage_pending`."""
+    for statement in _PENDING:
+        connection.execute(statement)
+
+
+def stage(connection: Connection, *, seen: str, reasons: Iterable[str], crossings: Sequence[Crossing]) -> int:
+    """Fill `engage_pending` with the dirty set; `must_tell` where identities changed. Returns how many profiles."""
+    return connection.execute(_STAGE, _arguments(seen, reasons, crossings)).rowcount
+
+
+def among(
+    connection: Connection,
+    *,
+    seen: str,
+    reasons: Iterable[str],
+    crossings: Sequence[Crossing],
+    profiles: Sequence[int],
+) -> set[int]:
+    """Which of the given profiles are dirty."""
+    arguments = {**_arguments(seen, reasons, crossings), "profiles": list(profiles)}
+    return set(connection.execute(_AMONG, arguments).scalars())
+
+
+def touched(connection: Connection, watches: Sequence[Watch], limit: int) -> list[tuple[int, int, bool]]:
+    """Rows (definition, profile, whether identities changed) of a turn's definitions, at most `limit`."""
+    pairs = [(watch.definition_id, reason, watch.seen) for watch in watches for reason in sorted(watch.reasons)]
+    rows = connection.execute(
+        _TOUCHED,
+        {
+            "definitions": [definition for definition, _, _ in pairs],
+            "reasons": [reason for _, reason, _ in pairs],
+            "seen": [seen for _, _, seen in pairs],
+            "snapshots": sorted({watch.seen for watch in watches}),
+            "limit": limit,
+        },
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def crossed(connection: Connection, sweeps: Sequence[Sweep], limit: int) -> list[tuple[int, int]]:
+    """Rows (definition, profile) whose events cross an edge in their definition's ranges, at most `limit`."""
+    if not sweeps:
+        return []
+    rows = connection.execute(
+        _CROSSED,
+        {
+            "definitions": [sweep.definition_id for sweep in sweeps],
+            "names": [sweep.crossing.event for sweep in sweeps],
+            "starts": [sweep.crossing.start for sweep in sweeps],
+            "ends": [sweep.crossing.end for sweep in sweeps],
+            "live": [sweep.future_only for sweep in sweeps],
+            "limit": limit,
+        },
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def _arguments(seen: str, reasons: Iterable[str], crossings: Sequence[Crossing]) -> dict[str, object]:
+    starts: list[datetime] = [crossing.start for crossing in crossings]
+    return {
+        "names": [crossing.event for crossing in crossings],
+        "starts": starts,
+        "ends": [crossing.end for crossing in crossings],
+        "seen": seen,
+        "reasons": sorted(reasons),
+    }

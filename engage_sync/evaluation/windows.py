@@ -1,0 +1,85 @@
+"""When an event counts: the ages between which it lies inside a stream's windows, and the edges that it crosses.
+
+Source of the rules: docs/decisions/0004-semantics.md. Both edges of a window are inclusive; an event of the future does
+not exist yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from engage_sync.definitions.language import tree
+from engage_sync.definitions.language.walk import walk
+
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ages:
+    """An event counts at `as_of` if as_of − oldest ≤ its timestamp ≤ as_of − youngest; `oldest` None: for ever."""
+
+    youngest: timedelta
+    oldest: timedelta | None
+
+    @property
+    def is_windowed(self) -> bool:
+        return self.oldest is not None or self.youngest > timedelta(0)
+
+    def covers(self, other: Ages) -> bool:
+        """Whether every event that counts for the other one counts here."""
+        return self.youngest <= other.youngest and (
+            self.oldest is None or (other.oldest is not None and other.oldest <= self.oldest)
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crossing:
+    """Events of a name whose timestamps lie in [start, end) cross an edge of a window between two instants."""
+
+    event: str
+    start: datetime
+    end: datetime
+
+
+def ages(stream: tree.Stream) -> Ages:
+    """The intersection of all windows of a stream, in whatever order they stand."""
+    youngest, oldest = timedelta(0), None
+    for each in stream.filters:
+        match each:
+            case tree.Within():
+                near, far = timedelta(0), each.duration.delta
+            case tree.Between():
+                near, far = each.nearest.delta, each.farthest.delta
+            case _:
+                continue
+        youngest = max(youngest, near)
+        oldest = far if oldest is None else min(oldest, far)
+    return Ages(youngest=youngest, oldest=oldest)
+
+
+def crossings(definition: tree.Node, swept_to: datetime, as_of: datetime) -> Iterator[Crossing]:
+    """The ranges of events for which time alone, going from `swept_to` to `as_of`, may change a definition's value.
+
+    An event enters at its timestamp + youngest, the instant included, so (t0, t1]; it has left just after timestamp +
+    oldest, so [t0, t1). Timestamps have microseconds, which makes both ranges half-open ones.
+    """
+    for node in walk(definition):
+        if not isinstance(node, tree.Stream):
+            continue
+        window = ages(node)
+        yield Crossing(
+            event=node.event,
+            start=swept_to - window.youngest + _TICK,
+            end=as_of - window.youngest + _TICK,
+        )
+        if window.oldest is not None:
+            yield Crossing(event=node.event, start=swept_to - window.oldest, end=as_of - window.oldest)
+
+
+def compares_dates(definition: tree.Node) -> bool:
+    """Whether a definition compares a date with the instant of evaluation: its edges lie in data, not in timestamps."""
+    return any(
+        isinstance(node, tree.Comparison) and node.comparator in tree.RELATIVE_TO_NOW for node in walk(definition)
+    )

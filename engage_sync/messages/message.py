@@ -1,0 +1,38 @@
+"""A message as it waits in the outbox, together with what it refers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """The definition that a message speaks of. `track` are the event names of its version, by what happened."""
+
+    public_id: str
+    kind: str
+    key: str
+    track: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One identity to be told one value. `subject` is None where the definition's row is gone.
+
+    `user_id` is the profile's, and goes along; the identity that is told is `identity_type` and `identity_value`.
+    """
+
+    id: int
+    destination_id: int
+    profile_id: int
+    definition_id: int
+    identity_type: str
+    identity_value: str
+    call_type: str
+    value: Any
+    told_version: int
+    as_of: datetime
+    user_id: str | None
+    subject: Subject | None

@@ -1,0 +1,217 @@
+"""Taking what is due: lanes first, so that a person has one worker, then what waits in them.
+
+Writes `lanes` and `messages`. A worker sends nothing that `start` didn't return, committed, before.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from engage_sync.messages.message import Message, Subject
+from engage_sync.outbox.enqueue import Priority
+
+# What is loaded of one person at once; the rest goes back to the end of the queue, so that nobody holds a worker.
+MESSAGES_A_LANE = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimedLane:
+    """A person's messages, in order; ours until released. `has_more`: not everything was loaded."""
+
+    profile_id: int
+    destination_id: int
+    priority: int
+    messages: tuple[Message, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """A message that may be sent now; instants are the database's. `attempts` includes this one."""
+
+    attempts: int
+    first_started_at: datetime
+    started_at: datetime
+
+
+# One priority at a time: a scan over several would walk through every lane of the first that waits for a retry. The
+# limit is a plain parameter: for an expression the planner expects a tenth of the table, and sorts it.
+# statement_timestamp(), as an index can't be asked for a clock that moves.
+_LEASE = text(
+    """
+    WITH due AS MATERIALIZED (
+      SELECT lanes.profile_id, lanes.destination_id FROM lanes
+      WHERE destination_id = :destination AND worker_id IS NULL AND priority = :priority
+        AND due_at <= statement_timestamp()
+        AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
+        AND EXISTS (SELECT FROM workers WHERE id = :worker)
+      ORDER BY due_at LIMIT :limit
+      FOR NO KEY UPDATE OF lanes SKIP LOCKED
+    )
+    UPDATE lanes SET worker_id = :worker
+    FROM due
+    WHERE lanes.profile_id = due.profile_id AND lanes.destination_id = due.destination_id
+    RETURNING lanes.profile_id, lanes.priority, lanes.due_at
+    """
+)
+_LOAD = text(
+    """
+    SELECT message.id, message.profile_id, message.definition_id, message.identity_type, message.identity_value,
+           message.call_type, message.value, message.told_version, message.as_of, identity.value AS user_id,
+           definitions.public_id, definitions.kind, definitions.key,
+           CASE WHEN message.call_type = 'track'
+             THEN version.document #> ARRAY['destinations', destinations.slug, 'track'] END AS track
+    FROM unnest(CAST(:profiles AS bigint[])) AS lane (profile_id)
+    CROSS JOIN LATERAL (
+      SELECT * FROM messages
+      WHERE messages.profile_id = lane.profile_id AND messages.destination_id = :destination
+      ORDER BY messages.id LIMIT :messages
+    ) AS message
+    JOIN destinations ON destinations.id = message.destination_id
+    LEFT JOIN definitions ON definitions.id = message.definition_id
+    LEFT JOIN definition_versions AS version
+      ON version.definition_id = message.definition_id AND version.version = message.definition_version
+    LEFT JOIN LATERAL (
+      SELECT identities.value FROM identities
+      WHERE identities.profile_id = message.profile_id AND identities.type = 'user_id'
+      ORDER BY identities.id LIMIT 1
+    ) AS identity ON true
+    ORDER BY message.profile_id, message.id
+    """
+)
+# The worker's row is locked so that whoever takes over a dead worker's lanes sees either this start or none ever. Rows
+# that somebody else holds (an identify just being replaced) are not waited for. A message that was started before is
+# started again when its first request can't be on its way any more, or when the caller knows that none was sent.
+_START = text(
+    """
+    WITH worker AS MATERIALIZED (
+      SELECT id FROM workers WHERE id = :worker FOR KEY SHARE
+    ), startable AS MATERIALIZED (
+      SELECT messages.id, wanted.again
+      FROM unnest(CAST(:ids AS bigint[]), CAST(:profiles AS bigint[]), CAST(:again AS boolean[]))
+        AS wanted (id, profile_id, again)
+      JOIN messages ON messages.id = wanted.id AND messages.profile_id = wanted.profile_id
+      JOIN lanes ON lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id
+      JOIN worker ON worker.id = lanes.worker_id
+      JOIN destinations ON destinations.id = messages.destination_id AND destinations.paused_at IS NULL
+      WHERE messages.started_at IS NULL OR wanted.again
+         OR messages.started_at <= clock_timestamp() - CAST(:timeout AS float8) * interval '1 second'
+      FOR NO KEY UPDATE OF messages SKIP LOCKED
+    )
+    UPDATE messages
+    SET started_at = clock_timestamp(), first_started_at = coalesce(messages.first_started_at, clock_timestamp()),
+        -- No more than the column holds; by then the message is about to be a dead letter anyway.
+        attempts = least(messages.attempts + CASE WHEN startable.again THEN 0 ELSE 1 END, 32767)
+    FROM startable WHERE messages.id = startable.id
+    RETURNING messages.id, messages.attempts, messages.first_started_at, messages.started_at
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A message to be started. `again`: it is started already and its next request was not sent yet."""
+
+    id: int
+    profile_id: int
+    again: bool = False
+
+
+def claim(
+    connection: Connection, destination_id: int, worker_id: int, limit: int, *, last: Priority = Priority.FIRST_PUSH
+) -> list[ClaimedLane]:
+    """Lease up to `limit` due lanes, and load what waits in them; the most urgent first, the longest due first.
+
+    A tenth of what is claimed is kept for the last priority while it has something; `last` leaves out what is less
+    urgent than it. A lane may come empty, when its message was taken back. A paused destination has nothing due.
+    """
+    given = {"destination": destination_id, "worker": worker_id}
+    kept = _tenth(limit) if last is Priority.FIRST_PUSH else 0
+    lanes = _lease(connection, Priority.REALTIME, limit - kept, given)
+    if last >= Priority.TICK:
+        lanes += _lease(connection, Priority.TICK, limit - kept - len(lanes), given)
+    is_full = len(lanes) == limit - kept
+    if last is Priority.FIRST_PUSH:
+        lanes += _lease(connection, Priority.FIRST_PUSH, limit - len(lanes), given)
+    if is_full and len(lanes) < limit:
+        # The tenth was kept for nobody.
+        lanes += _lease(connection, Priority.REALTIME, limit - len(lanes), given)
+        lanes += _lease(connection, Priority.TICK, limit - len(lanes), given)
+    waiting = _load(connection, destination_id, [lane.profile_id for lane in lanes])
+    return [
+        ClaimedLane(
+            profile_id=lane.profile_id,
+            destination_id=destination_id,
+            priority=lane.priority,
+            messages=tuple(waiting.get(lane.profile_id, ())[:MESSAGES_A_LANE]),
+            has_more=len(waiting.get(lane.profile_id, ())) > MESSAGES_A_LANE,
+        )
+        for lane in sorted(lanes, key=lambda lane: (lane.priority, lane.due_at))
+    ]
+
+
+def start(connection: Connection, worker_id: int, messages: Sequence[Wanted], timeout: float) -> dict[int, Started]:
+    """Mark messages as started, and return those that really are, by id. Commit before anything is sent.
+
+    Left out is what is gone or moved, what is not leased by this worker any more, what a request of may still be on its
+    way (`timeout` seconds since it started), and everything of a paused destination.
+    """
+    rows = connection.execute(
+        _START,
+        {
+            "worker": worker_id,
+            "ids": [message.id for message in messages],
+            "profiles": [message.profile_id for message in messages],
+            "again": [message.again for message in messages],
+            "timeout": timeout,
+        },
+    )
+    return {row[0]: Started(attempts=row[1], first_started_at=row[2], started_at=row[3]) for row in rows}
+
+
+def _tenth(limit: int) -> int:
+    """A tenth of the limit; of a small one, one now and then, so that it is a tenth on average."""
+    whole, rest = divmod(limit, 10)
+    return whole + (random.random() * 10 < rest)
+
+
+def _lease(connection: Connection, priority: Priority, limit: int, given: dict[str, int]) -> list[Row[Any]]:
+    if limit <= 0:
+        return []
+    return list(connection.execute(_LEASE, {**given, "priority": int(priority), "limit": limit}))
+
+
+def _load(connection: Connection, destination_id: int, profiles: Sequence[int]) -> dict[int, list[Message]]:
+    loaded: dict[int, list[Message]] = {}
+    if not profiles:
+        return loaded
+    given = {"profiles": list(profiles), "destination": destination_id, "messages": MESSAGES_A_LANE + 1}
+    for row in connection.execute(_LOAD, given):
+        loaded.setdefault(row.profile_id, []).append(_message(row, destination_id))
+    return loaded
+
+
+def _message(row: Row[Any], destination_id: int) -> Message:
+    subject = None
+    if row.public_id is not None:
+        subject = Subject(public_id=row.public_id, kind=row.kind, key=row.key, track=row.track)
+    return Message(
+        id=row.id,
+        destination_id=destination_id,
+        profile_id=row.profile_id,
+        definition_id=row.definition_id,
+        identity_type=row.identity_type,
+        identity_value=row.identity_value,
+        call_type=row.call_type,
+        value=row.value,
+        told_version=row.told_version,
+        as_of=row.as_of,
+        user_id=row.user_id,
+        subject=subject,
+    )

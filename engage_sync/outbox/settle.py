@@ -1,0 +1,218 @@
+"""The end of an attempt: taken, failed for good, or to be tried again.
+
+Writes `messages`, `delivered` and `dead_letters`; `told` by way of snapshots/settled. Only what lies in a lane that is
+still this worker's is settled: another one may have begun the message anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import orjson
+from sqlalchemy import Connection, Row, text
+
+from engage_sync.messages.message import Message
+from engage_sync.snapshots import settled
+from engage_sync.snapshots.settled import Ended, ToldKey
+
+# Enough to see what a destination complains of; some answer with whole pages.
+ANSWER_BYTES = 10_000
+_REASON_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """The destination took it; or `skipped`: there was nothing to send, on purpose."""
+
+    message: Message
+    skipped: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """It will never succeed: a dead letter. `is_unknown`: an unanswered request may have arrived all the same.
+
+    `request` and `answer` must not hold a credential.
+    """
+
+    message: Message
+    reason: str
+    request: Any = None
+    answer: bytes | None = field(default=None, repr=False)
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Postponed:
+    """To be sent again. `unanswered`: it stays started, and so waits until its request can't be on its way any more."""
+
+    message: Message
+    reason: str
+    unanswered: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unsent:
+    """As if it had never been started: it is not to blame."""
+
+    message: Message
+
+
+Settlement: TypeAlias = Taken | Failed | Postponed | Unsent
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """By message id: settled; `busy`: somebody holds what the identity was told, try again; the rest was not ours."""
+
+    done: set[int]
+    busy: set[int]
+    stale: set[int]
+
+
+_HOLD_WORKER = text("SELECT id FROM workers WHERE id = :worker FOR KEY SHARE")
+_OURS = """
+    DELETE FROM messages USING lanes
+    WHERE messages.id = ANY(CAST(:ids AS bigint[]))
+      AND lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id
+      AND lanes.worker_id = :worker
+    RETURNING messages.*
+"""
+_TAKEN = text(
+    "WITH gone AS ("  # noqa: S608 - constants of this module
+    + _OURS
+    + """), kept AS (
+      INSERT INTO delivered (id, destination_id, profile_id, definition_id, definition_version, run_id, identity_type,
+                             identity_value, call_type, value, told_version, as_of, enqueued_at, attempts)
+      SELECT id, destination_id, profile_id, definition_id, definition_version, run_id, identity_type, identity_value,
+             call_type, value, told_version, as_of, enqueued_at, attempts
+      FROM gone WHERE id <> ALL(CAST(:skipped AS bigint[]))
+    )
+    SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version, value::text
+    FROM gone
+    """
+)
+_FAILED = text(
+    "WITH gone AS ("  # noqa: S608 - constants of this module
+    + _OURS
+    + """), kept AS (
+      INSERT INTO dead_letters (message_id, destination_id, profile_id, definition_id, definition_version, run_id,
+                                identity_type, identity_value, call_type, value, told_version, as_of, attempts, reason,
+                                request, answer)
+      SELECT gone.id, gone.destination_id, gone.profile_id, gone.definition_id, gone.definition_version, gone.run_id,
+             gone.identity_type, gone.identity_value, gone.call_type, gone.value, gone.told_version, gone.as_of,
+             gone.attempts, failed.reason, failed.request, failed.answer
+      FROM gone
+      JOIN unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[]), CAST(:requests AS jsonb[]),
+                  CAST(:answers AS bytea[])) AS failed (id, reason, request, answer) USING (id)
+      ORDER BY gone.id
+    )
+    SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version, value::text
+    FROM gone
+    """
+)
+_POSTPONED = text(
+    """
+    UPDATE messages
+    SET last_error = postponed.reason, started_at = CASE WHEN postponed.unanswered THEN messages.started_at END
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[]), CAST(:unanswered AS boolean[]))
+      AS postponed (id, reason, unanswered), lanes
+    WHERE messages.id = postponed.id AND lanes.worker_id = :worker
+      AND lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id
+    RETURNING messages.id
+    """
+)
+_UNSENT = text(
+    """
+    UPDATE messages
+    SET started_at = NULL, attempts = greatest(messages.attempts - 1, 0),
+        first_started_at = CASE WHEN messages.attempts > 1 THEN messages.first_started_at END
+    FROM lanes
+    WHERE messages.id = ANY(CAST(:ids AS bigint[])) AND lanes.worker_id = :worker AND messages.started_at IS NOT NULL
+      AND lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id
+    RETURNING messages.id
+    """
+)
+
+
+def settle(connection: Connection, worker_id: int, settlements: Sequence[Settlement]) -> Settled:
+    """Write down how attempts ended, in the caller's transaction; say which were still ours to settle."""
+    if connection.execute(_HOLD_WORKER, {"worker": worker_id}).first() is None:
+        return Settled(set(), set(), {each.message.id for each in settlements})
+    ending = [each for each in settlements if isinstance(each, Taken | Failed)]
+    held = settled.lock(connection, {told_key(each.message) for each in ending})
+    busy = {each.message.id for each in ending if told_key(each.message) in held}
+    free = [each for each in settlements if each.message.id not in busy]
+    done = (
+        _take(connection, worker_id, [each for each in free if isinstance(each, Taken)])
+        | _fail(connection, worker_id, [each for each in free if isinstance(each, Failed)])
+        | _postpone(connection, worker_id, [each for each in free if isinstance(each, Postponed)])
+        | _unsend(connection, worker_id, [each for each in free if isinstance(each, Unsent)])
+    )
+    return Settled(done, busy, {each.message.id for each in free} - done)
+
+
+def told_key(message: Message) -> ToldKey:
+    """What the identity was told by this message is found by."""
+    return ToldKey(
+        message.identity_value,
+        message.identity_type,
+        message.destination_id,
+        message.definition_id,
+        message.call_type,
+    )
+
+
+def _take(connection: Connection, worker_id: int, taken: Sequence[Taken]) -> set[int]:
+    if not taken:
+        return set()
+    given = {
+        "ids": [each.message.id for each in taken],
+        "skipped": [each.message.id for each in taken if each.skipped],
+        "worker": worker_id,
+    }
+    rows = connection.execute(_TAKEN, given).all()
+    settled.confirm(connection, [_ended(row) for row in rows])
+    return {row.id for row in rows}
+
+
+def _fail(connection: Connection, worker_id: int, failed: Sequence[Failed]) -> set[int]:
+    if not failed:
+        return set()
+    given = {
+        "ids": [each.message.id for each in failed],
+        "reasons": [each.reason[:_REASON_CHARACTERS] for each in failed],
+        "requests": [None if each.request is None else orjson.dumps(each.request).decode() for each in failed],
+        "answers": [None if each.answer is None else each.answer[:ANSWER_BYTES] for each in failed],
+        "worker": worker_id,
+    }
+    rows = connection.execute(_FAILED, given).all()
+    unknown = {each.message.id for each in failed if each.is_unknown}
+    settled.withdraw(connection, [_ended(row, row.id in unknown) for row in rows])
+    return {row.id for row in rows}
+
+
+def _postpone(connection: Connection, worker_id: int, postponed: Sequence[Postponed]) -> set[int]:
+    if not postponed:
+        return set()
+    given = {
+        "ids": [each.message.id for each in postponed],
+        "reasons": [each.reason[:_REASON_CHARACTERS] for each in postponed],
+        "unanswered": [each.unanswered for each in postponed],
+        "worker": worker_id,
+    }
+    return set(connection.execute(_POSTPONED, given).scalars())
+
+
+def _unsend(connection: Connection, worker_id: int, unsent: Sequence[Unsent]) -> set[int]:
+    if not unsent:
+        return set()
+    given = {"ids": [each.message.id for each in unsent], "worker": worker_id}
+    return set(connection.execute(_UNSENT, given).scalars())
+
+
+def _ended(row: Row[Any], is_unknown: bool = False) -> Ended:
+    key = ToldKey(row.identity_value, row.identity_type, row.destination_id, row.definition_id, row.call_type)
+    return Ended(key=key, told_version=row.told_version, value=row.value, is_unknown=is_unknown)

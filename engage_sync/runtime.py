@@ -1,0 +1,130 @@
+"""What every process is made of: settings, workspace, engine, and the ids of sources and destinations.
+
+The light half of the composition root: commands that read or compute need no HTTP server and no scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from engage_sync import errors
+from engage_sync.database import engine as database
+from engage_sync.database import migrate
+from engage_sync.definitions.model import DestinationConfig, Workspace
+from engage_sync.definitions.workspace import load_workspace
+from engage_sync.destinations import registry
+from engage_sync.destinations.protocol import Destination
+from engage_sync.ingest.sources import ensure_sources
+from engage_sync.outbox import destinations_table
+from engage_sync.settings import Settings, environment_of
+from engage_sync.sync.compute import Context
+
+if TYPE_CHECKING:
+    from engage_sync.database.listener import Listener
+    from engage_sync.delivery.deliverer import Deliverer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """One process's parts. `source_ids` and `context.destinations` are ids by slug."""
+
+    settings: Settings
+    workspace: Workspace
+    engine: Engine
+    source_ids: Mapping[str, int]
+    context: Context
+
+    def destinations(self) -> dict[str, Destination]:
+        """The configured destinations, by slug."""
+        return {config.slug: registry.build(config) for config in self.workspace.destinations}
+
+
+def load(settings: Settings) -> Workspace:
+    """The workspace, its destinations' own settings checked too. Raises errors.WorkspaceInvalid with all problems."""
+    workspace = load_workspace(settings.workspace, environment_of(settings.workspace))
+    problems = [problem for config in workspace.destinations for problem in _setting_problems(workspace, config)]
+    if problems:
+        raise errors.WorkspaceInvalid(problems)
+    return workspace
+
+
+def _setting_problems(workspace: Workspace, config: DestinationConfig) -> list[errors.Problem]:
+    """What a destination has against its settings, at the line that names each."""
+    lines = (workspace.path / "engage.yml").read_text(encoding="utf-8").splitlines()
+    if config.type not in registry.types():
+        known = ", ".join(registry.types())
+        sentences = [("type", f"unknown type {config.type!r} of destination {config.slug}; known: {known}")]
+    else:
+        sentences = registry.settings_problems(config.type, config.settings)
+        sentences += registry.rate_limit_problems(config.type, config.rate_limits)
+    start = next((number for number, line in enumerate(lines) if line.strip().startswith(f"{config.slug}:")), 0)
+    problems = []
+    for name, sentence in sentences:
+        places = (
+            (number + 1, line.index(f"{name}:") + 1)
+            for number, line in enumerate(lines)
+            if number >= start and f"{name}:" in line
+        )
+        line, column = next(places, (start + 1, 1))
+        problems.append(errors.Problem(path="engage.yml", line=line, column=column, message=sentence))
+    return problems
+
+
+def connect(settings: Settings) -> Engine:
+    """An engine on a database with the newest schema. Raises errors.DatabaseUnavailable.
+
+    The embedded server's database and an empty one are brought up to date here; another one is its operator's, who
+    runs `engage-sync migrate`.
+    """
+    engine = database.create_engine(database.database_url(settings), pool_size=settings.database_pool)
+    try:
+        with engine.connect() as connection:
+            revision = migrate.current_revision(connection)
+        if revision != migrate.head_revision() and (settings.database_url is None or revision is None):
+            migrate.upgrade(engine)
+        with engine.connect() as connection:
+            migrate.require_current(connection)
+    except (OperationalError, InterfaceError) as failure:
+        raise database.unavailable(failure) from failure
+    return engine
+
+
+@contextmanager
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    """Load the workspace, connect, and make its sources and destinations known to the database."""
+    workspace = load(settings)
+    engine = connect(settings)
+    try:
+        with engine.begin() as connection:
+            migrate.ensure_partitions(connection)
+            sources = ensure_sources(connection, [source.slug for source in workspace.sources])
+            destinations = destinations_table.ensure(connection, [config.slug for config in workspace.destinations])
+        yield Runtime(
+            settings=settings,
+            workspace=workspace,
+            engine=engine,
+            source_ids=sources,
+            context=Context(destinations=destinations),
+        )
+    finally:
+        engine.dispose()
+
+
+def deliverer(parts: Runtime, listener: Listener | None = None) -> Deliverer:
+    """The worker that sends what waits."""
+    from engage_sync.delivery.deliverer import Deliverer
+
+    return Deliverer(
+        parts.engine,
+        parts.destinations(),
+        parts.settings,
+        direct_url=database.database_url(parts.settings, direct=True),
+        space=parts.workspace.space,
+        listener=listener,
+    )

@@ -1,0 +1,234 @@
+"""When things are computed: one leader among any number of processes.
+
+Each job is a line that calls a use case: resolving the inbox, real time, first computations, ticks, upkeep. The leader
+holds a session's advisory lock; when its process or its connection dies, the lock is free, and another takes over
+within seconds. A wake-up by NOTIFY may be lost, so every loop also polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from engage_sync import clock, errors
+from engage_sync.database import channels, locks, migrate
+from engage_sync.database import engine as database
+from engage_sync.database.listener import Listener
+from engage_sync.definitions.versions import StoredDefinition, is_realtime, lookback_keys
+from engage_sync.snapshots import states
+from engage_sync.snapshots.runs import Cause
+from engage_sync.snapshots.states import State
+from engage_sync.sync import realtime
+from engage_sync.sync.compute import Catalog, Context, RunReport, compute_one
+from engage_sync.sync.ingest import resolve_inbox
+
+log = structlog.get_logger(__name__)
+
+# How often the timer asks what is due: a tick starts at most this late.
+_ASK_EVERY = 5.0
+# How often the edges of real-time definitions are swept, and the longest that a lost notification delays anything.
+_POLL = 1.0
+_LEADER_RETRY = 2.0
+_CHANGED = text("SELECT count(*), max(updated_at), max(version) FROM definitions")
+
+
+class Scheduler:
+    """The scheduler's role of a process. `run` stands by until it leads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        direct_url: str,
+        context: Context,
+        *,
+        lookback: str,
+        limits: Mapping[str, int],
+        listener: Listener,
+    ) -> None:
+        self._engine = engine
+        self._direct_url = direct_url
+        self._context = context
+        self._lookback = lookback
+        self._limits = limits
+        self._listener = listener
+        self._catalog: Catalog | None = None
+        self._catalog_mark: tuple[Any, ...] | None = None
+        self._at_once: list[StoredDefinition] = []
+        self._swept_at = float("-inf")
+        self.is_leader = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Lead whenever the lock can be had, until `stop`."""
+        while not stop.is_set():
+            leadership = await asyncio.to_thread(self._try_to_lead)
+            if leadership is None:
+                await _sleep(_LEADER_RETRY, stop)
+                continue
+            self.is_leader = True
+            log.info("scheduler_leads")
+            try:
+                await self._lead(leadership, stop)
+            finally:
+                self.is_leader = False
+                await asyncio.to_thread(leadership.close)
+
+    def run_due(self) -> list[RunReport]:
+        """Compute what is due now: definitions without a snapshot of their version, and those whose tick has come."""
+        with self._engine.begin() as connection:
+            catalog = self._load(connection)
+            known = states.load(connection, [definition.id for definition in catalog.definitions])
+            now = states.instant(connection, None)
+        new = {definition.id for definition in realtime.due_for_first_run(catalog.definitions, known)}
+        reports = []
+        for definition in catalog.definitions:
+            if definition.id in new or self._is_due(definition, known[definition.id], now):
+                reports.append(compute_one(self._engine, self._context, catalog, definition, cause=Cause.TICK))
+        return reports
+
+    def turn(self, *, sweep: bool) -> realtime.Turn:
+        """One turn of real time."""
+        with self._engine.begin() as connection:
+            catalog = self._load(connection)
+        return realtime.turn(self._engine, self._context, catalog, self._at_once, sweep=sweep)
+
+    def resolve(self) -> int:
+        """Resolve one batch of the inbox; returns how many calls it took."""
+        return resolve_inbox(self._engine, self._limits).taken
+
+    # --- leading ------------------------------------------------------------------------------------------------
+
+    def _try_to_lead(self) -> psycopg.Connection[Any] | None:
+        try:
+            connection = database.connect_directly(self._direct_url, application="engage-sync scheduler")
+        except errors.DatabaseUnavailable as failure:
+            log.warning("scheduler_waits_for_database", reason=str(failure))
+            return None
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, 0)", (int(locks.LockClass.SCHEDULER),)).fetchone()
+        if row is not None and row[0]:
+            return connection
+        connection.close()
+        return None
+
+    async def _lead(self, leadership: psycopg.Connection[Any], stop: asyncio.Event) -> None:
+        """Run all jobs until `stop`, or until the lock's connection is lost."""
+        lost = asyncio.Event()
+        ending = asyncio.create_task(_either(stop, lost))
+        done = asyncio.Event()
+        ending.add_done_callback(lambda _: done.set())
+        timer = AsyncIOScheduler(timezone="UTC")
+        timer.add_job(
+            self._guarded(self.run_due),
+            "interval",
+            seconds=_ASK_EVERY,
+            max_instances=1,
+            coalesce=True,
+            next_run_time=clock.now(),
+        )
+        timer.add_job(self._guarded(self._upkeep), "interval", hours=1, max_instances=1, coalesce=True)
+        timer.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch(leadership, lost, done), name="leadership")
+                tasks.create_task(self._loop(channels.INBOX, self._resolve_all, done), name="resolver")
+                tasks.create_task(self._loop(channels.TOUCHES, self._real_time, done), name="realtime")
+        finally:
+            timer.shutdown(wait=False)
+            ending.cancel()
+
+    async def _loop(self, channel: str, once: Callable[[], Awaitable[None]], done: asyncio.Event) -> None:
+        while not done.is_set():
+            try:
+                await once()
+            except (DBAPIError, errors.DatabaseUnavailable) as failure:
+                log.warning("database_unavailable", job=channel, reason=str(failure).splitlines()[0])
+                await _sleep(_POLL, done)
+            await self._listener.wait(channel, _POLL, done)
+
+    async def _resolve_all(self) -> None:
+        while await asyncio.to_thread(self.resolve):
+            pass
+
+    async def _real_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        sweep = loop.time() - self._swept_at >= _POLL
+        if sweep:
+            self._swept_at = loop.time()
+        turn = await asyncio.to_thread(self.turn, sweep=sweep)
+        if turn.again:
+            self._listener.wake(channels.TOUCHES)
+
+    async def _watch(self, leadership: psycopg.Connection[Any], lost: asyncio.Event, done: asyncio.Event) -> None:
+        while not done.is_set():
+            try:
+                await asyncio.to_thread(leadership.execute, "SELECT 1")
+            except psycopg.Error:
+                log.warning("scheduler_lost_its_lock")
+                lost.set()
+                return
+            await _sleep(_POLL, done)
+
+    def _guarded(self, job: Callable[[], Any]) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            try:
+                await asyncio.to_thread(job)
+            except (DBAPIError, errors.EngageSyncError) as failure:
+                log.error("job_failed", job=job.__name__, reason=str(failure).splitlines()[0])
+
+        return run
+
+    def _upkeep(self) -> None:
+        with self._engine.begin() as connection:
+            migrate.ensure_partitions(connection)
+
+    # --- what is due --------------------------------------------------------------------------------------------
+
+    def _load(self, connection: Connection) -> Catalog:
+        """The catalog, read again only when a definition has changed."""
+        mark = tuple(connection.execute(_CHANGED).one())
+        if self._catalog is None or mark != self._catalog_mark:
+            catalog = Catalog.load(connection)
+            keys = lookback_keys([definition.spec for definition in catalog.definitions])
+            self._at_once = [definition for definition in catalog.definitions if is_realtime(definition.spec, keys)]
+            self._catalog, self._catalog_mark = catalog, mark
+        return self._catalog
+
+    def _is_due(self, definition: StoredDefinition, state: State, now: datetime) -> bool:
+        if definition in self._at_once:
+            return False
+        cadence = definition.spec.compute_cadence
+        cron = self._lookback if cadence in (None, "hourly", "realtime") else cadence
+        assert cron is not None
+        return is_due(cron, state.swept_to, now)
+
+
+def is_due(cron: str, swept_to: datetime | None, now: datetime) -> bool:
+    """Whether an instant of the cron expression (UTC) lies in (swept_to, now]: a missed hour is one larger tick."""
+    if swept_to is None:
+        return True
+    following = CronTrigger.from_crontab(cron, timezone="UTC").get_next_fire_time(swept_to, swept_to)
+    return following is not None and swept_to < following <= now
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(one.wait()), asyncio.create_task(other.wait())]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -1,0 +1,152 @@
+"""The difference between what a definition is and what its snapshot says, and writing it down.
+
+Writes `snapshots` and `changes`, in the caller's transaction and under the definition's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, text
+
+from engage_sync.evaluation.compiler import Evaluation
+
+# Values that the evaluation gives, against those that stand. Whoever was a member and isn't any more stays as false;
+# a trait that lost its value loses its row.
+_DIFFERENCE = """
+SELECT coalesce(evaluated.profile_id, snapshot.profile_id) AS profile_id,
+       snapshot.value::text AS before,
+       coalesce(evaluated.value, %(engage_left)s::jsonb)::text AS after
+FROM ({evaluation}) AS evaluated
+FULL JOIN (
+  SELECT profile_id, value FROM snapshots WHERE definition_id = %(engage_definition)s{scope}
+) AS snapshot ON snapshot.profile_id = evaluated.profile_id
+WHERE coalesce(evaluated.value, %(engage_left)s::jsonb) IS DISTINCT FROM snapshot.value
+"""
+_SCOPED = " AND profile_id = ANY(%(profiles)s::bigint[])"
+_STAGE = """
+INSERT INTO engage_pending (profile_id, before, after, differs)
+SELECT profile_id, before, after, true FROM ({}) AS difference
+"""
+
+# One statement, as real time writes a handful of differences at a time and round trips are most of its cost.
+_RECORD = text(
+    """
+    WITH difference AS MATERIALIZED (
+      SELECT * FROM unnest(CAST(:definitions AS integer[]), CAST(:runs AS bigint[]), CAST(:profiles AS bigint[]),
+                           CAST(:before AS jsonb[]), CAST(:after AS jsonb[]))
+        AS difference (definition_id, run_id, profile_id, before, after)
+    ), logged AS (
+      INSERT INTO changes (profile_id, definition_id, as_of, run_id, before, after)
+      SELECT profile_id, definition_id, :as_of, run_id, before, after FROM difference
+    ), gone AS (
+      DELETE FROM snapshots USING difference
+      WHERE snapshots.definition_id = difference.definition_id AND snapshots.profile_id = difference.profile_id
+        AND difference.after IS NULL
+    )
+    INSERT INTO snapshots (profile_id, definition_id, value, since)
+    SELECT profile_id, definition_id, after, :as_of FROM difference WHERE after IS NOT NULL
+    ORDER BY profile_id, definition_id
+    ON CONFLICT (profile_id, definition_id) DO UPDATE SET value = excluded.value, since = excluded.since
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A profile's value before and after, as JSON text; None: no value."""
+
+    profile_id: int
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The differences of one definition, and the run that found them."""
+
+    definition: int
+    run: int
+    differences: Sequence[Difference]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """How many entered, left, and changed a value; for a trait, entering is gaining a value and leaving losing it."""
+
+    entered: int = 0
+    exited: int = 0
+    changed: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            entered=self.entered + other.entered,
+            exited=self.exited + other.exited,
+            changed=self.changed + other.changed,
+        )
+
+
+def differing(
+    connection: Connection,
+    evaluation: Evaluation,
+    *,
+    definition: int,
+    is_audience: bool,
+    as_of: datetime,
+    profiles: Sequence[int],
+) -> list[Difference]:
+    """The differences among the given profiles, in the order of their ids."""
+    statement = _DIFFERENCE.replace("{evaluation}", evaluation.sql).replace("{scope}", _SCOPED)
+    arguments = _arguments(evaluation, definition, is_audience, as_of, profiles)
+    rows = connection.exec_driver_sql(statement, arguments)
+    return sorted((Difference(*row) for row in rows), key=lambda difference: difference.profile_id)
+
+
+def stage(
+    connection: Connection, evaluation: Evaluation, *, definition: int, is_audience: bool, as_of: datetime
+) -> int:
+    """Write everybody's differences to the session's table `engage_pending`; say how many there are."""
+    difference = _DIFFERENCE.replace("{evaluation}", evaluation.sql).replace("{scope}", "")
+    difference = difference.replace("::text AS before", " AS before").replace("::text AS after", " AS after")
+    statement = _STAGE.replace("{}", difference)
+    return connection.exec_driver_sql(statement, _arguments(evaluation, definition, is_audience, as_of, None)).rowcount
+
+
+def record(connection: Connection, found: Sequence[Found], as_of: datetime) -> None:
+    """Write differences of any number of definitions to the snapshot and the ledger. At most one batch at a time."""
+    rows = [(each.definition, each.run, difference) for each in found for difference in each.differences]
+    if rows:
+        connection.execute(
+            _RECORD,
+            {
+                "as_of": as_of,
+                "definitions": [definition for definition, _, _ in rows],
+                "runs": [run for _, run, _ in rows],
+                "profiles": [difference.profile_id for _, _, difference in rows],
+                "before": [difference.before for _, _, difference in rows],
+                "after": [difference.after for _, _, difference in rows],
+            },
+        )
+
+
+def tally(differences: Sequence[Difference], is_audience: bool) -> Tally:
+    """Count differences by what they mean. False is no membership, but may well be a trait's value."""
+    nothing = (None, "false") if is_audience else (None,)
+    entered = sum(1 for each in differences if each.before in nothing and each.after not in nothing)
+    exited = sum(1 for each in differences if each.before not in nothing and each.after in nothing)
+    return Tally(entered=entered, exited=exited, changed=len(differences) - entered - exited)
+
+
+def _arguments(
+    evaluation: Evaluation, definition: int, is_audience: bool, as_of: datetime, profiles: Sequence[int] | None
+) -> dict[str, Any]:
+    arguments = evaluation.arguments(as_of, profiles)
+    arguments["engage_definition"] = definition
+    arguments["engage_left"] = None
+    if is_audience:
+        arguments["engage_left"] = orjson.dumps(False).decode()
+    return arguments

@@ -1,0 +1,141 @@
+"""How far each definition has been computed. Writes `computations`.
+
+The instant of a live computation is the database's clock, read after the definition's lock is held, and never below
+the last one: so no host's drift hides an event, and the ledger's instants only rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from engage_sync import errors
+from engage_sync.database import locks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """`version` None: never computed. Instants are aware, in UTC; `touches_seen` is the text of a pg_snapshot."""
+
+    definition_id: int
+    version: int | None
+    swept_to: datetime | None
+    swept_live: bool
+    touches_seen: str | None
+    as_of: datetime | None
+    members: int
+    current_version: int
+    enabled: bool
+
+
+_LOAD = text(
+    """
+    SELECT definitions.id AS definition_id, computations.version, swept_to, coalesce(swept_live, false) AS swept_live,
+           touches_seen::text AS touches_seen, as_of, coalesce(members, 0) AS members,
+           definitions.version AS current_version,
+           definitions.enabled AND definitions.deleted_at IS NULL AS enabled
+    FROM definitions LEFT JOIN computations ON computations.definition_id = definitions.id
+    WHERE definitions.id = ANY(:definitions)
+    ORDER BY definitions.id
+    """
+)
+_ADVANCE = text(
+    """
+    INSERT INTO computations (definition_id, version, swept_to, swept_live, touches_seen, as_of, members, computed_at)
+    VALUES (:definition, :version, :swept_to, :live, CAST(:seen AS pg_snapshot), :as_of, :delta, clock_timestamp())
+    ON CONFLICT (definition_id) DO UPDATE
+    SET version = excluded.version, swept_to = excluded.swept_to, swept_live = excluded.swept_live,
+        touches_seen = excluded.touches_seen, as_of = greatest(computations.as_of, excluded.as_of),
+        computed_at = excluded.computed_at, error = NULL
+    """
+)
+_COUNT = text(
+    """
+    INSERT INTO computations (definition_id, as_of, members)
+    SELECT definition_id, :as_of, delta
+    FROM unnest(CAST(:definitions AS integer[]), CAST(:deltas AS bigint[])) AS counted (definition_id, delta)
+    ORDER BY definition_id
+    ON CONFLICT (definition_id) DO UPDATE
+    SET members = computations.members + excluded.members, as_of = greatest(computations.as_of, excluded.as_of)
+    """
+)
+_SEEN = text(
+    """
+    UPDATE computations
+    SET touches_seen = CAST(:seen AS pg_snapshot), as_of = greatest(as_of, :as_of), computed_at = clock_timestamp(),
+        swept_to = coalesce(CAST(:swept_to AS timestamptz), swept_to),
+        swept_live = swept_live OR CAST(:swept_to AS timestamptz) IS NOT NULL, error = NULL
+    WHERE definition_id = ANY(:definitions)
+    """
+)
+_FAIL = text(
+    """
+    INSERT INTO computations (definition_id, error) VALUES (:definition, :error)
+    ON CONFLICT (definition_id) DO UPDATE SET error = excluded.error
+    """
+)
+
+
+def load(connection: Connection, definitions: Sequence[int]) -> dict[int, State]:
+    """The states of definitions, by id. Definitions that don't exist are left out."""
+    rows = connection.execute(_LOAD, {"definitions": list(definitions)})
+    return {row.definition_id: State(**row._mapping) for row in rows}
+
+
+def lock(connection: Connection, definition: int) -> State:
+    """Take the definition's lock for this transaction, then read its state."""
+    locks.wait(connection, locks.LockClass.DEFINITION, definition)
+    state = load(connection, [definition]).get(definition)
+    if state is None:
+        raise errors.NotFound(f"Definition {definition} is gone.")
+    return state
+
+
+def instant(connection: Connection, last: datetime | None) -> datetime:
+    """The database's clock now, never below the last instant of this definition."""
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return max(now, last) if last else now
+
+
+def current_snapshot(connection: Connection) -> str:
+    """Which transactions are visible now. Take it before anything else is read, so that nothing falls between."""
+    return str(connection.execute(text("SELECT pg_current_snapshot()::text")).scalar_one())
+
+
+def count(connection: Connection, deltas: Mapping[int, int], as_of: datetime) -> None:
+    """Add to the numbers of members (for a trait: of profiles with a value), by definition, as of an instant."""
+    given = {"definitions": list(deltas), "deltas": list(deltas.values()), "as_of": as_of}
+    connection.execute(_COUNT, given)
+
+
+def advance(
+    connection: Connection, state: State, *, swept_to: datetime, seen: str, live: bool, as_of: datetime
+) -> None:
+    """A whole run is done: edges up to `swept_to` are crossed, and the touches that `seen` shows are read."""
+    connection.execute(
+        _ADVANCE,
+        {
+            "definition": state.definition_id,
+            "version": state.current_version,
+            "swept_to": swept_to,
+            "live": live,
+            "seen": seen,
+            "as_of": as_of,
+            "delta": 0,
+        },
+    )
+
+
+def saw(
+    connection: Connection, definitions: Sequence[int], *, seen: str, as_of: datetime, swept_to: datetime | None
+) -> None:
+    """Real time has read the touches that `seen` shows, and with `swept_to` crossed the edges up to it."""
+    connection.execute(_SEEN, {"definitions": list(definitions), "seen": seen, "as_of": as_of, "swept_to": swept_to})
+
+
+def fail(connection: Connection, definition: int, error: str) -> None:
+    """Mark a definition with what kept it from being computed; its snapshot stays as it was."""
+    connection.execute(_FAIL, {"definition": definition, "error": error})

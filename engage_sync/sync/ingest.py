@@ -1,0 +1,228 @@
+"""Calls become facts: the inbox is resolved, files are imported. One transaction a batch, one resolver at a time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from engage_sync.database import channels, locks
+from engage_sync.ingest import accept, files, inbox
+from engage_sync.ingest.calls import FileRow, IncomingCall
+from engage_sync.ingest.mapping import RowMapping
+from engage_sync.profiles import resolver
+from engage_sync.profiles.facts import Facts
+from engage_sync.sync import resolving
+from engage_sync.sync.resolving import Totals
+
+# A batch's fixed costs are some twenty statements; above a few thousand calls they don't count any more.
+BATCH = 5_000
+# A merge may meet a computation in a deadlock; Postgres ends one of them, and trying again is all there is to do.
+_ATTEMPTS = 5
+_NOW = text("SELECT clock_timestamp()")
+# The batches of an import needn't wait for the disk one by one: the last commit of a file waits for all of them, and
+# an import that a crash cut short is run again.
+_COMMIT_LATER = text("SET LOCAL synchronous_commit = off")
+_COMMIT_NOW = text("SELECT pg_current_xact_id()")
+# A reject is for a person to read; whole calls would make the file as large as what was imported.
+_MAX_QUOTED = 2_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolveReport:
+    """What became of one batch of the inbox. `is_standing_by`: another process is the resolver; nothing was done."""
+
+    taken: int = 0
+    stored: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    adjusted_timestamps: int = 0
+    merges: int = 0
+    touched: int = 0
+    is_standing_by: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportOptions:
+    """How files are read: with `mapping`, rows of a table; without, one Segment call a line."""
+
+    mapping: RowMapping | None = None
+    batch_size: int = BATCH
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportReport:
+    """What became of the rows of some files; `profiles` are those that appeared."""
+
+    read: int = 0
+    stored: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    adjusted_timestamps: int = 0
+    profiles: int = 0
+    seconds: float = 0.0
+
+
+def resolve_inbox(engine: Engine, limits: Mapping[str, int], batch_size: int = BATCH) -> ResolveReport:
+    """Resolve the oldest calls of the inbox in one transaction, unless another process does."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with engine.begin() as connection:
+                return _resolve_inbox(connection, limits, batch_size)
+        except DBAPIError as failure:
+            if attempt == _ATTEMPTS or not resolving.is_transient(failure):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size: int) -> ResolveReport:
+    if not locks.attempt(connection, locks.LockClass.RESOLVER):
+        return ResolveReport(is_standing_by=True)
+    rows = inbox.take(connection, batch_size)
+    if not rows:
+        return ResolveReport()
+    calls = [
+        IncomingCall(source_id=row.source_id, received_at=row.received_at, body=accept.parse(row.call.encode()))
+        for row in rows
+    ]
+    facts, refused = resolver.read_facts(calls, limits)
+    totals = resolving.resolve(connection, facts, limits)
+    rejected = [
+        inbox.Rejected(
+            source_id=rows[position].source_id,
+            received_at=rows[position].received_at,
+            call=rows[position].call,
+            reason=reason,
+        )
+        for position, reason in sorted([*refused, *totals.refused])
+    ]
+    inbox.reject(connection, rejected)
+    inbox.remove(connection, [row.id for row in rows])
+    if totals.touched:
+        channels.notify(connection, channels.TOUCHES)
+    return ResolveReport(
+        taken=len(rows),
+        stored=totals.stored,
+        duplicates=totals.duplicates,
+        rejected=len(rejected),
+        adjusted_timestamps=totals.adjusted_timestamps,
+        merges=totals.merges,
+        touched=totals.touched,
+    )
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows that were read and understood ahead, while Postgres was busy with the batch before."""
+
+    rows: list[tuple[int, bytes]]  # number and text of each
+    facts: list[Facts]
+    refused: list[tuple[int, str]]  # position in the batch, and why
+
+
+def import_files(
+    engine: Engine,
+    paths: Sequence[Path],
+    source_id: int,
+    limits: Mapping[str, int],
+    options: ImportOptions | None = None,
+    progress: Callable[[ImportReport], None] = lambda report: None,
+    rejects_path: Callable[[Path], Path] = lambda path: path.with_name(path.name + ".rejects.jsonl"),
+) -> ImportReport:
+    """Store all rows of the files that can be stored, and queue the profiles that they touch.
+
+    A row that can't be stored is counted, and written with its number and the reason to the file's rejects (made only
+    then). Batches are committed one by one; an import that died is simply run again, as message ids count once.
+    `progress` is called after each batch. Raises errors.UsageError where a file can't be read at all.
+    """
+    chosen = options or ImportOptions()
+    began = time.monotonic()
+    report = ImportReport()
+    with engine.connect() as connection:
+        received_at: datetime = connection.execute(_NOW).scalar_one()
+    for path in paths:
+        rejects = rejects_path(path)
+        rejects.unlink(missing_ok=True)
+        with ExitStack() as stack:
+            sink: TextIO | None = None
+            for batch in _read_ahead(path, source_id, received_at, limits, chosen):
+                totals = _store(engine, batch.facts, limits)
+                refused = sorted([*batch.refused, *totals.refused])
+                if refused:
+                    sink = sink or stack.enter_context(rejects.open("w", encoding="utf-8"))
+                    sink.writelines(_reject_line(batch.rows[position], reason) for position, reason in refused)
+                report = _add(report, batch, totals, len(refused), time.monotonic() - began)
+                progress(report)
+        with engine.begin() as connection:
+            connection.execute(_COMMIT_NOW)
+    return replace(report, seconds=time.monotonic() - began)
+
+
+def _store(engine: Engine, facts: Sequence[Facts], limits: Mapping[str, int]) -> Totals:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with engine.begin() as connection:
+                connection.execute(_COMMIT_LATER)
+                locks.wait(connection, locks.LockClass.RESOLVER)
+                totals = resolving.resolve(connection, facts, limits)
+                if totals.touched:
+                    channels.notify(connection, channels.TOUCHES)
+            return totals
+        except DBAPIError as failure:
+            if attempt == _ATTEMPTS or not resolving.is_transient(failure):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _read_ahead(
+    path: Path, source_id: int, received_at: datetime, limits: Mapping[str, int], options: ImportOptions
+) -> Iterator[_Batch]:
+    """Read one batch ahead in a thread: parsing holds the interpreter while Postgres works, and no longer."""
+
+    def understand(rows: Iterator[FileRow]) -> _Batch:
+        batch = _Batch([], [], [])
+        for position, row in enumerate(islice(rows, options.batch_size)):
+            batch.rows.append((row.number, row.raw))
+            if row.body is None:
+                batch.refused.append((position, row.reason))
+                continue
+            call = IncomingCall(source_id=source_id, received_at=received_at, body=row.body, row=row.number)
+            resolver.read_one(call, position, limits, batch.facts, batch.refused)
+        return batch
+
+    with closing(files.read(path, options.mapping)) as rows, ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(understand, rows)
+        while (batch := ahead.result()).rows:
+            ahead = reader.submit(understand, rows)
+            yield batch
+
+
+def _reject_line(row: tuple[int, bytes], reason: str) -> str:
+    number, raw = row
+    quoted = raw[:_MAX_QUOTED].decode("utf-8", "replace").strip()
+    return json.dumps({"row": number, "reason": reason, "call": quoted}, ensure_ascii=False) + "\n"
+
+
+def _add(report: ImportReport, batch: _Batch, totals: Totals, rejected: int, seconds: float) -> ImportReport:
+    return ImportReport(
+        read=report.read + len(batch.rows),
+        stored=report.stored + totals.stored,
+        duplicates=report.duplicates + totals.duplicates,
+        rejected=report.rejected + rejected,
+        adjusted_timestamps=report.adjusted_timestamps + totals.adjusted_timestamps,
+        profiles=report.profiles + totals.created,
+        seconds=seconds,
+    )

@@ -1,0 +1,191 @@
+"""What applying the workspace would change, without changing it; and applying it.
+
+The plan is made in a transaction that is rolled back: definitions are recorded in it and their evaluations run, so that
+its numbers are those of the data as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, text
+
+from engage_sync.definitions import versions
+from engage_sync.definitions.model import Workspace
+from engage_sync.definitions.versions import Action, StoredDefinition
+from engage_sync.evaluation import dirty
+from engage_sync.evaluation.compiler import Scope
+from engage_sync.evaluation.evaluator import evaluation
+from engage_sync.snapshots import differences, states
+from engage_sync.sync.compute import Catalog
+from engage_sync.sync.telling import channels
+
+_COUNTS = text(
+    """
+    SELECT count(*) FILTER (WHERE before IS NULL OR before = CAST(:left AS jsonb)) AS entering,
+           count(*) FILTER (WHERE after IS NULL OR after = CAST(:left AS jsonb)) AS leaving,
+           count(*) AS differing
+    FROM engage_pending
+    """
+)
+_IDENTITIES = text(
+    """
+    SELECT count(*) FROM engage_pending JOIN identities USING (profile_id)
+    WHERE identities.type = 'email' OR (identities.type = 'user_id' AND NOT EXISTS (
+      SELECT FROM identities AS email WHERE email.profile_id = engage_pending.profile_id AND email.type = 'email'
+    ))
+    """
+)
+_RECORD = text(
+    """
+    INSERT INTO snapshots (profile_id, definition_id, value, since)
+    SELECT profile_id, :definition, after, :as_of FROM engage_pending WHERE after IS NOT NULL
+    ON CONFLICT (profile_id, definition_id) DO UPDATE SET value = excluded.value
+    """
+)
+
+
+class Rated(Protocol):
+    @property
+    def budgets(self) -> Mapping[str, float]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effect:
+    """What the next computation of a changed definition would do to its snapshot, as of the plan's instant."""
+
+    key: str
+    kind: str
+    members: int
+    entering: int
+    leaving: int
+    changing: int
+
+    def document(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calls:
+    """How many messages of a kind a destination would get, and how long they take at its rate."""
+
+    destination: str
+    call_type: str
+    messages: int
+    seconds: float | None
+
+    def document(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    actions: list[Action]
+    effects: list[Effect]
+    calls: list[Calls]
+    as_of: datetime
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "as_of": self.as_of,
+            "definitions": [
+                {
+                    "action": action.kind,
+                    "key": action.key,
+                    "kind": action.definition_kind,
+                    "changed": list(action.changed),
+                }
+                for action in self.actions
+            ],
+            "members": [effect.document() for effect in self.effects],
+            "calls": [calls.document() for calls in self.calls],
+        }
+
+
+def actions(engine: Engine, workspace: Workspace, *, delete: Collection[str]) -> list[Action]:
+    """What applying would do to the definitions."""
+    with engine.begin() as connection:
+        return versions.plan(connection, workspace.definitions, delete=delete)
+
+
+def apply(engine: Engine, workspace: Workspace, *, delete: Collection[str]) -> list[Action]:
+    """Record the workspace's definitions; their first computation is queued by their not having been computed."""
+    with engine.begin() as connection:
+        return versions.apply(connection, workspace.definitions, delete=delete)
+
+
+def plan(
+    engine: Engine,
+    workspace: Workspace,
+    destinations: Mapping[str, Rated],
+    *,
+    delete: Collection[str],
+    watch: Callable[[str, int, int], None] | None = None,
+) -> Plan:
+    """What applying and then computing would do, as of now."""
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        try:
+            done = versions.apply(connection, workspace.definitions, delete=delete)
+            as_of = states.instant(connection, None)
+            catalog = Catalog.load(connection)
+            known = states.load(connection, [definition.id for definition in catalog.definitions])
+            effects: list[Effect] = []
+            totals: dict[tuple[str, str], int] = {}
+            changed = [each for each in catalog.definitions if known[each.id].version != each.version]
+            for number, definition in enumerate(changed):
+                if watch:
+                    watch("planning", number, len(changed))
+                effect, identities = _effect(connection, catalog, definition, known[definition.id].members, as_of)
+                effects.append(effect)
+                slugs = dict(enumerate(sorted(destinations)))
+                for channel in channels(definition, {slug: number for number, slug in slugs.items()}):
+                    place = (slugs[channel.destination_id], channel.call_type)
+                    totals[place] = totals.get(place, 0) + identities
+        finally:
+            transaction.rollback()
+    return Plan(actions=done, effects=effects, calls=_calls(totals, destinations), as_of=as_of)
+
+
+def _effect(
+    connection: Connection, catalog: Catalog, definition: StoredDefinition, members: int, as_of: datetime
+) -> tuple[Effect, int]:
+    """The numbers of one definition, and how many identities they concern."""
+    is_audience = definition.kind == "audience"
+    spec = definition.spec
+    compiled = evaluation(spec.tree, include_anonymous=spec.include_anonymous, scope=Scope.ALL, catalog=catalog.ids)
+    dirty.prepare(connection)
+    differences.stage(connection, compiled, definition=definition.id, is_audience=is_audience, as_of=as_of)
+    counts = connection.execute(_COUNTS, {"left": "false" if is_audience else None}).one()
+    identities = int(connection.execute(_IDENTITIES).scalar_one())
+    if definition.key in catalog.referenced:
+        # Others are evaluated against it; all of this is rolled back.
+        connection.execute(_RECORD, {"definition": definition.id, "as_of": as_of})
+    effect = Effect(
+        key=definition.key,
+        kind=definition.kind,
+        members=members,
+        entering=counts.entering,
+        leaving=counts.leaving,
+        changing=counts.differing - counts.entering - counts.leaving,
+    )
+    return effect, identities
+
+
+def _calls(totals: Mapping[tuple[str, str], int], destinations: Mapping[str, Rated]) -> list[Calls]:
+    found = []
+    for (slug, call_type), messages in sorted(totals.items()):
+        rate = destinations[slug].budgets.get(call_type)
+        found.append(
+            Calls(
+                destination=slug,
+                call_type=call_type,
+                messages=messages,
+                seconds=round(messages / rate, 1) if rate else None,
+            )
+        )
+    return found

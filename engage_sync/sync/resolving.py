@@ -1,0 +1,100 @@
+"""One batch of facts into the database, with what hangs on its merges, and without the calls that Postgres refuses."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from engage_sync.outbox import merges as outbox_merges
+from engage_sync.profiles import resolver
+from engage_sync.profiles.facts import Facts
+from engage_sync.snapshots import merges as snapshot_merges
+
+# SQLSTATE classes that a call's own contents can cause: bad data, a broken constraint, a limit of Postgres.
+_CONTENTS = ("22", "23", "54")
+# Deadlock and serialization failure: the same transaction may succeed a moment later.
+_TRANSIENT = ("40",)
+# A batch in which more calls than this fail alone isn't a batch with poison in it, but a fault of ours: stop loudly.
+_MAX_ALONE = 100
+
+_Failure = (DBAPIError, psycopg.Error, ValueError, TypeError, struct.error)
+
+
+@dataclass(kw_only=True, slots=True)
+class Totals:
+    """What became of a batch; `refused` are (position of the call, reason)."""
+
+    stored: int = 0
+    duplicates: int = 0
+    adjusted_timestamps: int = 0
+    touched: int = 0
+    created: int = 0
+    merges: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+
+
+def resolve(connection: Connection, facts: Sequence[Facts], limits: Mapping[str, int]) -> Totals:
+    """Resolve facts in the caller's transaction, which holds the lock RESOLVER, and move what merges concern.
+
+    A batch that fails is halved until the call that can't be stored stands alone; the others are stored.
+    """
+    totals = Totals()
+    _resolve(connection, facts, limits, totals)
+    return totals
+
+
+def is_transient(failure: BaseException) -> bool:
+    """Whether the same transaction may succeed if it is tried again."""
+    return _sqlstate(failure).startswith(_TRANSIENT)
+
+
+def _resolve(connection: Connection, facts: Sequence[Facts], limits: Mapping[str, int], totals: Totals) -> None:
+    if not facts:
+        return
+    try:
+        with connection.begin_nested():
+            resolved = resolver.resolve_facts(connection, facts, limits, [])
+            snapshot_merges.move(connection, resolved.merges)
+            outbox_merges.move(connection, resolved.merges)
+    except _Failure as failure:
+        if not _may_be_a_call(failure):
+            raise
+        if len(facts) == 1:
+            if len(totals.refused) >= _MAX_ALONE:
+                raise
+            totals.refused.append((facts[0].position, _reason(failure)))
+            return
+        middle = len(facts) // 2
+        _resolve(connection, facts[:middle], limits, totals)
+        _resolve(connection, facts[middle:], limits, totals)
+        return
+    totals.stored += resolved.stored
+    totals.duplicates += resolved.duplicates
+    totals.adjusted_timestamps += resolved.adjusted_timestamps
+    totals.touched += resolved.touched
+    totals.created += resolved.created
+    totals.merges += len(resolved.merges)
+
+
+def _may_be_a_call(failure: BaseException) -> bool:
+    if isinstance(failure, (DBAPIError, psycopg.Error)):
+        return _sqlstate(failure).startswith(_CONTENTS)
+    return True
+
+
+def _sqlstate(failure: BaseException) -> str:
+    found = failure.orig if isinstance(failure, DBAPIError) else failure
+    return (found.sqlstate or "") if isinstance(found, psycopg.Error) else ""
+
+
+def _reason(failure: BaseException) -> str:
+    found = failure.orig if isinstance(failure, DBAPIError) else failure
+    if isinstance(found, psycopg.Error):
+        # The first line only: the rest may quote the contents.
+        return f"Postgres can't store it: {found.diag.message_primary or type(found).__name__}"
+    return f"it can't be stored: {type(failure).__name__}"

@@ -1,0 +1,112 @@
+"""From a changed snapshot to messages: the one path, for every cause and every scope."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from engage_sync.definitions.language import tree
+from engage_sync.definitions.versions import StoredDefinition
+from engage_sync.outbox import enqueue
+from engage_sync.outbox.enqueue import NewMessage, Priority
+from engage_sync.snapshots import telling
+from engage_sync.snapshots.telling import Channel, Telling
+
+
+def channels(definition: StoredDefinition, destinations: Mapping[str, int]) -> list[Channel]:
+    """How a definition is told, by the ids of destinations. Destinations that aren't configured are left out."""
+    found = []
+    for slug, tells in sorted(definition.spec.destinations.items()):
+        if slug not in destinations:
+            continue
+        if tells.identify:
+            found.append(_channel(definition, destinations[slug], "identify"))
+        if tells.entered is not None or tells.computed is not None:
+            found.append(_channel(definition, destinations[slug], "track"))
+    return found
+
+
+def nothing(definition: StoredDefinition) -> str:
+    """What tells that there is no membership or value any more, as JSON text."""
+    if definition.kind == "audience":
+        return "false"
+    match definition.spec.tree:
+        case tree.Aggregate(reducer=tree.Count() | tree.UniqueCount()):
+            return "0"
+        case tree.Aggregate(reducer=tree.Sum()):
+            return "0.0"
+        case tree.Aggregate(reducer=tree.Unique()):
+            return "[]"
+        case _:
+            return "null"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What one definition may have to tell: of these profiles, found by this run."""
+
+    definition: StoredDefinition
+    channels: Sequence[Channel]
+    profiles: Sequence[int]
+    run: int
+
+
+def tell(connection: Connection, jobs: Sequence[Job], *, as_of: datetime, priority: Priority) -> dict[int, int]:
+    """Enqueue what these profiles' identities must be told; returns the numbers of messages by definition.
+
+    In the transaction that wrote the snapshots, under the definitions' locks.
+    """
+    needed = telling.needed(
+        connection,
+        [channel for job in jobs for channel in job.channels],
+        [(job.definition.id, profile) for job in jobs for profile in job.profiles],
+    )
+    if not needed:
+        return {}
+    replaceable = {_address(each) for each in needed if each.enqueued is not None and each.call_type == "identify"}
+    withdrawn = enqueue.withdraw(connection, sorted(replaceable))
+    quiet = [each for each in needed if each.succeeded or (_taken_back(each, withdrawn) and each.is_settled)]
+    silent = {telling.key(each) for each in quiet}
+    saying = [each for each in needed if telling.key(each) not in silent]
+    telling.quiet(connection, quiet)
+    versions = telling.enqueued(connection, saying)
+    by_id = {job.definition.id: job for job in jobs}
+    messages = [
+        NewMessage(
+            definition_id=each.definition_id,
+            definition_version=by_id[each.definition_id].definition.version,
+            run_id=by_id[each.definition_id].run,
+            destination_id=each.destination_id,
+            profile_id=each.profile_id,
+            identity_type=each.identity_type,
+            identity_value=each.identity_value,
+            call_type=each.call_type,
+            value=each.value,
+            told_version=versions[telling.key(each)],
+        )
+        for each in saying
+    ]
+    enqueue.append(connection, messages, as_of=as_of, priority=priority)
+    return Counter(message.definition_id for message in messages)
+
+
+def _channel(definition: StoredDefinition, destination: int, call_type: str) -> Channel:
+    return Channel(
+        definition_id=definition.id,
+        destination_id=destination,
+        call_type=call_type,
+        nothing=nothing(definition),
+        is_audience=definition.kind == "audience",
+    )
+
+
+def _address(each: Telling) -> enqueue.Address:
+    return (each.definition_id, each.destination_id, each.profile_id, each.identity_type, each.identity_value)
+
+
+def _taken_back(each: Telling, withdrawn: set[enqueue.Address]) -> bool:
+    return each.call_type == "identify" and _address(each) in withdrawn

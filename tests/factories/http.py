@@ -1,0 +1,119 @@
+"""A destination and the server behind it, as plain as can be: what is asked is recorded, what is answered is chosen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from engage_sync.destinations.protocol import (
+    Answer,
+    Delivered,
+    Outcome,
+    Refused,
+    Rejected,
+    Request,
+    Retry,
+    Skipped,
+    Unauthorized,
+)
+
+KEY = "a-very-secret-key"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainDestination:
+    """Each call is one request that holds the call, on the budget of its type."""
+
+    base_url: str
+    slug: str = "iterable"
+    budgets: Mapping[str, float] = field(default_factory=lambda: {"identify": 100_000.0, "track": 100_000.0})
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Api-Key": KEY})
+    requests_of: Callable[[Mapping[str, Any]], tuple[Request, ...] | Skipped | Refused] | None = None
+
+    def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
+        if self.requests_of is not None:
+            return self.requests_of(call)
+        return (Request(method="POST", path="/" + call["type"], body=dict(call), budget=call["type"]),)
+
+    def outcome(self, request: Request, answer: Answer | None) -> Outcome:
+        if answer is None:
+            return Retry(reason="no answer", unanswered=True)
+        if answer.status < 300:
+            return Delivered()
+        reason = answer.body.decode()
+        if answer.status == 401:
+            return Unauthorized(reason=reason)
+        if answer.status == 429 or answer.status >= 500:
+            after = answer.headers.get("retry-after")
+            return Retry(reason=reason, after=float(after) if after else None)
+        return Rejected(reason=reason)
+
+
+@dataclass
+class Recorded:
+    """A request as it came: `at` and `until` on the monotonic clock."""
+
+    path: str
+    body: dict[str, Any]
+    at: float
+    until: float = 0.0
+
+    @property
+    def email(self) -> str:
+        email: str = (self.body.get("traits") or self.body["context"]["traits"])["email"]
+        return email
+
+
+@dataclass
+class Server:
+    """`answer` gives the status and text for a request; None closes the connection without an answer."""
+
+    url: str = ""
+    answer: Callable[[Recorded], tuple[int, str] | None] = lambda _: (200, "")
+    delay: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    requests: list[Recorded] = field(default_factory=list)
+    in_flight: int = 0
+
+    @property
+    def ids(self) -> list[str]:
+        return [request.body["messageId"] for request in self.requests]
+
+    async def handle(self, request: web.Request) -> web.Response:
+        recorded = Recorded(request.path, orjson.loads(await request.read()), time.monotonic())
+        self.requests.append(recorded)
+        self.in_flight += 1
+        try:
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            answer = self.answer(recorded)
+            recorded.until = time.monotonic()
+        finally:
+            self.in_flight -= 1
+        if answer is None:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        return web.Response(status=answer[0], text=answer[1], headers=self.headers)
+
+
+@asynccontextmanager
+async def serving(server: Server) -> AsyncIterator[Server]:
+    """The server, listening on a free port of this host."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield server
+    finally:
+        await runner.cleanup()

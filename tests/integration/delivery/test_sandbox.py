@@ -1,0 +1,78 @@
+"""Delivery to the stand-in for Iterable, over real HTTP and with its own destination."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+from engage_sync.delivery.deliverer import Deliverer
+from engage_sync.delivery.report import Report
+from engage_sync.destinations import registry
+from engage_sync.sandbox.options import EVENTS_TRACK, USERS_UPDATE, Options
+from engage_sync.sandbox.server import SandboxServer
+from engage_sync.settings import Settings
+from tests.factories.outbox import Outbox
+
+
+def deliver(outbox: Outbox, sandbox: SandboxServer, *, workers: int = 1, **settings: float) -> list[Report]:
+    config = SimpleNamespace(
+        slug="iterable",
+        type="iterable",
+        settings={"api_key": sandbox.options.api_key, "base_url": sandbox.url},
+        rate_limits={},
+    )
+    destinations = {"iterable": registry.build(config)}
+
+    async def run() -> list[Report]:
+        deliverers = (
+            Deliverer(outbox.engine, destinations, Settings(**settings), direct_url=outbox.url)  # type: ignore[arg-type]
+            for _ in range(workers)
+        )
+        return await asyncio.gather(*(each.run_until_empty() for each in deliverers))
+
+    return asyncio.run(run())
+
+
+def test_iterable_s_own_rates_are_held_by_two_workers(outbox: Outbox) -> None:
+    outbox.many_waiting(1000)
+    with SandboxServer() as sandbox:
+        reports = deliver(outbox, sandbox, workers=2)
+        assert sandbox.summary()["requests"] == {USERS_UPDATE: {"200": 1000}}
+        assert len(sandbox.users()) == 1000
+    assert sum(report.delivered for report in reports) == 1000
+    assert outbox.rows("SELECT count(*) FROM told WHERE confirmed = 'true' AND enqueued IS NULL") == [(1000,)]
+
+
+def test_storm_of_faults_loses_doubles_and_reorders_nothing(outbox: Outbox) -> None:
+    outbox.many_waiting(40, messages=3)
+    for number in range(40):
+        outbox.waiting_message(f"t{number}@x.io", call_type="track")
+    with SandboxServer(Options(rate_limits={USERS_UPDATE: 0, EVENTS_TRACK: 0})) as sandbox:
+        sandbox.add_faults(
+            {"path": "*", "kind": "status", "status": 503, "probability": 0.2, "times": 20},
+            {
+                "path": "*",
+                "kind": "status",
+                "status": 429,
+                "headers": {"Retry-After": "1"},
+                "probability": 0.2,
+                "times": 10,
+            },
+            {"path": "*", "kind": "reset", "probability": 0.1, "times": 8},
+            {"path": "*", "kind": "lost", "probability": 0.1, "times": 8},
+        )
+        (report,) = deliver(outbox, sandbox, request_timeout=1.0)
+        assert (report.delivered, report.failed) == (160, 0)
+        assert len(sandbox.events()) == 40
+        users = sandbox.users()
+        assert len(users) == 40
+        assert all(user["dataFields"]["buyers"] is True for user in users)
+        taken = [each for each in sandbox.requests() if each["path"] == USERS_UPDATE and each["acted"]]
+    for user in users:
+        told = [each["body"]["dataFields"]["buyers"] for each in taken if each["body"].get("email") == user["email"]]
+        # A repeated one comes before anything newer.
+        assert [value for value, before in zip(told, [None, *told], strict=False) if value != before] == [
+            True,
+            False,
+            True,
+        ]
