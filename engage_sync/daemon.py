@@ -12,7 +12,7 @@ from collections.abc import Collection
 import structlog
 from prometheus_client import CollectorRegistry
 
-from engage_sync import errors
+from engage_sync import errors, waiting
 from engage_sync.api.app import create_app
 from engage_sync.api.backlog import Backlog
 from engage_sync.api.committer import GroupCommitter
@@ -61,10 +61,7 @@ async def _run(settings: Settings, roles: Collection[str]) -> None:
             return
         except errors.DatabaseUnavailable as failure:
             log.warning("waiting_for_database", reason=str(failure))
-            try:
-                await asyncio.wait_for(stop.wait(), _DATABASE_RETRY)
-            except TimeoutError:
-                continue
+            await waiting.first(stop, seconds=_DATABASE_RETRY)
 
 
 async def _serve_roles(parts: Runtime, roles: Collection[str], stop: asyncio.Event) -> None:

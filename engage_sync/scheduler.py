@@ -19,7 +19,7 @@ from apscheduler.triggers.cron import CronTrigger
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from engage_sync import clock, errors
+from engage_sync import clock, errors, waiting
 from engage_sync.database import channels, locks, migrate
 from engage_sync.database import engine as database
 from engage_sync.database.listener import Listener
@@ -71,7 +71,7 @@ class Scheduler:
         while not stop.is_set():
             leadership = await asyncio.to_thread(self._try_to_lead)
             if leadership is None:
-                await _sleep(_LEADER_RETRY, stop)
+                await waiting.first(stop, seconds=_LEADER_RETRY)
                 continue
             self.is_leader = True
             log.info("scheduler_leads")
@@ -121,7 +121,7 @@ class Scheduler:
     async def _lead(self, leadership: psycopg.Connection[Any], stop: asyncio.Event) -> None:
         """Run all jobs until `stop`, or until the lock's connection is lost."""
         lost = asyncio.Event()
-        ending = asyncio.create_task(_either(stop, lost))
+        ending = asyncio.create_task(waiting.first(stop, lost))
         done = asyncio.Event()
         ending.add_done_callback(lambda _: done.set())
         timer = AsyncIOScheduler(timezone="UTC")
@@ -150,7 +150,7 @@ class Scheduler:
                 await once()
             except (DBAPIError, errors.DatabaseUnavailable) as failure:
                 log.warning("database_unavailable", job=channel, reason=str(failure).splitlines()[0])
-                await _sleep(_POLL, done)
+                await waiting.first(done, seconds=_POLL)
             await self._listener.wait(channel, _POLL, done)
 
     async def _resolve_all(self) -> None:
@@ -174,7 +174,7 @@ class Scheduler:
                 log.warning("scheduler_lost_its_lock")
                 lost.set()
                 return
-            await _sleep(_POLL, done)
+            await waiting.first(done, seconds=_POLL)
 
     def _guarded(self, job: Callable[[], Any]) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
@@ -216,19 +216,3 @@ def is_due(cron: str, swept_to: datetime | None, now: datetime) -> bool:
         return True
     following = CronTrigger.from_crontab(cron, timezone="UTC").get_next_fire_time(swept_to, swept_to)
     return following is not None and swept_to < following <= now
-
-
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
-
-
-async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
-    waiting = [asyncio.create_task(one.wait()), asyncio.create_task(other.wait())]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()

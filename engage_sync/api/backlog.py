@@ -9,6 +9,8 @@ import sqlalchemy.exc
 import structlog
 from sqlalchemy import Connection, Engine, text
 
+from engage_sync import waiting
+
 log = structlog.get_logger(__name__)
 
 # The ids of waiting calls are nearly without gaps, and their ends are one look at the index.
@@ -38,11 +40,7 @@ class Backlog:
         """Look again and again until stopped."""
         while not stop.is_set():
             await self.run_once()
-            try:
-                async with asyncio.timeout(_SECONDS_BETWEEN * random.uniform(0.8, 1.2)):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await waiting.first(stop, seconds=_SECONDS_BETWEEN * random.uniform(0.8, 1.2))
 
     async def run_once(self) -> None:
         """Look once. A database that is away changes nothing here: storing a call will tell."""

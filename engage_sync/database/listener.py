@@ -7,13 +7,14 @@ after its timeout all the same.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 
 import psycopg
 import structlog
 from psycopg import sql
 from sqlalchemy.engine import make_url
+
+from engage_sync import waiting
 
 log = structlog.get_logger(__name__)
 
@@ -34,17 +35,12 @@ class Listener:
                 await self._listen(stop)
             except (psycopg.OperationalError, OSError) as failure:
                 log.warning("listener_disconnected", reason=str(failure).splitlines()[0] if str(failure) else "")
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), _RECONNECT_AFTER)
+                await waiting.first(stop, seconds=_RECONNECT_AFTER)
 
     async def wait(self, channel: str, seconds: float, stop: asyncio.Event) -> None:
         """Return when the channel was notified since the last wait, after so many `seconds`, or at `stop`."""
         event = self._events[channel]
-        waiting = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(stop.wait())}
-        _, pending = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await waiting.first(event, stop, seconds=seconds)
         event.clear()
 
     def wake(self, channel: str) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from engage_sync import errors
+from engage_sync import errors, waiting
 from engage_sync.database import channels
 from engage_sync.database import engine as database
 from engage_sync.database.listener import Listener
@@ -80,8 +80,7 @@ class Deliverer:
             except (errors.DatabaseUnavailable, *PASSING) as failure:
                 log.warning("delivery_interrupted", reason=type(failure).__name__)
             if not stop.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), _REJOIN_AFTER * (0.5 + random.random()))
+                await waiting.first(stop, seconds=_REJOIN_AFTER * (0.5 + random.random()))
 
     async def run_once(self) -> Report:
         """Claim what is due now, once for each destination, and deliver it."""
@@ -236,12 +235,7 @@ async def _limit(running: list[asyncio.Task[None]], halt: asyncio.Event) -> None
 
 
 async def _halt(stop: asyncio.Event, lost: asyncio.Event, halt: asyncio.Event) -> None:
-    tasks = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(lost.wait())}
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
+    await waiting.first(stop, lost)
     if lost.is_set():
         log.warning("worker_connection_lost")
     halt.set()

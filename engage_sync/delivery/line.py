@@ -17,6 +17,7 @@ import orjson
 import structlog
 from sqlalchemy import Connection, text
 
+from engage_sync import waiting
 from engage_sync.delivery import retry
 from engage_sync.delivery.pacer import Budget, Pacer
 from engage_sync.delivery.report import Report
@@ -94,6 +95,8 @@ class Line:
         self._transport = transport
         self._report = report
         self._in_hand: set[Lane] = set()
+        # By the message that must be settled before: lanes that have more to send.
+        self._going_on: dict[int, Lane] = {}
         self._emptied = asyncio.Event()
         self._wake = asyncio.Event()
         self._has_backlog = False
@@ -170,9 +173,9 @@ class Line:
                 await self._claim(self._target // 4, last=Priority.REALTIME)
         except PASSING as failure:
             log.warning("claim_failed", destination=self._destination.slug, reason=type(failure).__name__)
-            await _first(stop.wait(), seconds=_DATABASE_RETRY * (0.5 + random.random()))
+            await waiting.first(stop, seconds=_DATABASE_RETRY * (0.5 + random.random()))
             return
-        await _first(self._wake.wait(), stop.wait(), seconds=POLL * (0.8 + 0.2 * random.random()))
+        await waiting.first(self._wake, stop, seconds=POLL * (0.8 + 0.2 * random.random()))
 
     async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
         """Claim lanes and begin with each; returns how many there were."""
@@ -257,7 +260,6 @@ class Line:
                 self._rejections += 1
                 if self._rejections == REJECTIONS_BEFORE_PAUSE:
                     self._pause(f"{self._rejections} messages in a row were refused; the last one: {reason}")
-                self._advance(job.lane)
             case Unauthorized(reason=reason):
                 self._settler.settle(Unsent(message=job.message))
                 self._pause(reason)
@@ -270,8 +272,7 @@ class Line:
             job.number += 1
             self._pacers[job.request.budget].add(job)
             return
-        self._settler.settle(Taken(message=job.message))
-        self._advance(job.lane)
+        self._end(job, Taken(message=job.message))
 
     def _retry(self, job: Job, outcome: Retry, answer: Answer | None) -> None:
         assert job.started is not None
@@ -294,21 +295,33 @@ class Line:
                 self._settler.leave(job.lane)
             case GiveUp(reason=reason):
                 self._fail(job, reason, answer, is_unknown=outcome.unanswered)
-                self._advance(job.lane)
             case _:
                 assert_never(decision)
 
     def _fail(self, job: Job, reason: str, answer: Answer | None, *, is_unknown: bool = False) -> None:
         request = job.request
-        self._settler.settle(
+        self._end(
+            job,
             Failed(
                 message=job.message,
                 reason=self._clean(reason),
                 request={"method": request.method, "path": request.path, "body": request.body},
                 answer=None if answer is None else self._clean_bytes(answer.body),
                 is_unknown=is_unknown,
-            )
+            ),
         )
+
+    def _end(self, job: Job, settlement: Taken | Failed) -> None:
+        """Settle a message that was sent, and go on with its lane.
+
+        The person's next message starts only when that is written: after a crash in between, this one would be sent
+        again behind the newer one.
+        """
+        self._settler.settle(settlement)
+        if job.lane.messages:
+            self._going_on[job.message.id] = job.lane
+        else:
+            self._advance(job.lane)
 
     def _pause(self, reason: str) -> None:
         """Nothing more starts: the destination is paused in the database, where every start looks."""
@@ -332,6 +345,8 @@ class Line:
 
     def _on_flushed(self, flushed: Flushed) -> None:
         self._report.settled(flushed.done)
+        for message in flushed.ended & self._going_on.keys():
+            self._advance(self._going_on.pop(message))
         self._in_hand.difference_update(flushed.released)
         now = time.monotonic()
         for lane in flushed.released:
@@ -355,13 +370,3 @@ class Line:
         while self._in_hand:
             self._emptied.clear()
             await self._emptied.wait()
-
-
-async def _first(*waits: Awaitable[object], seconds: float) -> None:
-    """Return when the first of them does, or after so many seconds."""
-    tasks = [asyncio.ensure_future(each) for each in waits]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

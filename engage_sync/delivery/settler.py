@@ -28,9 +28,13 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """`released` are the lanes that are no longer ours; something waits in those of the `waiting` profiles."""
+    """`done` is settled. `ended` are the ids of messages with nothing left to write: those too that weren't ours.
+
+    `released` are the lanes that are no longer ours; something waits in those of the `waiting` profiles.
+    """
 
     done: list[Settlement]
+    ended: set[int]
     released: list[Lane]
     waiting: set[int]
 
@@ -119,7 +123,8 @@ class Settler:
         done = [each for each in settlements if each.message.id in written.settled.done]
         self._log(done, len(written.settled.stale))
         released = [lane for lane in leaving if id(lane) in gone]
-        self._flushed(Flushed(done, released, written.released.waiting))
+        ended = written.settled.done | written.settled.stale
+        self._flushed(Flushed(done, ended, released, written.released.waiting))
         return bool(busy or held)
 
     def _write(

@@ -377,9 +377,7 @@ class Player:
         self.arrivals += 1
         self.world.event(person, name, at, context, source=source, **properties)
         self.people[person].events.append(
-            Event(
-                name=name, timestamp=at, arrival=self.arrivals, source=source, properties=properties, context=context
-            )
+            Event(name=name, timestamp=at, arrival=self.arrivals, source=source, properties=properties, context=context)
         )
 
     def _trait(self, person: str, name: str, value: Any, at: datetime) -> None:

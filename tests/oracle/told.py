@@ -36,7 +36,7 @@ class Told:
             if identity in self.last:
                 differs = not same(self.last[identity], wanted)
             else:
-                differs = value is not None and value is not False or (value is False and self.nothing is not False)
+                differs = (value is not None and value is not False) or (value is False and self.nothing is not False)
             if differs:
                 said[identity] = self.last[identity] = wanted
         return said

@@ -108,6 +108,23 @@ def test_each_person_s_messages_go_in_order_one_at_a_time_and_people_side_by_sid
         assert all(before.until <= after.at for before, after in itertools.pairwise(own))
 
 
+def test_next_message_starts_only_when_the_one_before_is_settled(outbox: Outbox) -> None:
+    """Else a crash between the two would send the older one again, behind the newer."""
+    outbox.many_waiting(3, messages=4)
+    server = Server()
+    unsettled = []
+
+    def answer(now: Recorded) -> tuple[int, str]:
+        before = sum(request.email == now.email for request in server.requests) - 1
+        ((settled,),) = outbox.rows("SELECT count(*) FROM delivered WHERE identity_value = :email", email=now.email)
+        unsettled.append(before - settled)
+        return (200, "")
+
+    server.answer = answer
+    assert until_empty(outbox, server).delivered == 12
+    assert unsettled == [0] * 12
+
+
 def test_more_messages_than_a_lane_loads_are_all_delivered_in_order(outbox: Outbox) -> None:
     outbox.many_waiting(1, messages=50)
     server = Server()
@@ -261,8 +278,7 @@ def test_hanging_destination_delays_no_other(outbox: Outbox) -> None:
         async with serving(hanging), serving(quick):
             made = deliverer(outbox, hanging, quick, settings=Settings(request_timeout=1.0))
             running = asyncio.create_task(made.run(stop))
-            await eventually(lambda: len(quick.requests) == 20)
-            assert hanging.in_flight == 1
+            await eventually(lambda: len(quick.requests) == 20 and hanging.in_flight == 1)
             stop.set()
             await running
 
