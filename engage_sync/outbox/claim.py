@@ -103,12 +103,14 @@ _START = text(
       WHERE messages.started_at IS NULL OR wanted.again
          OR messages.started_at <= clock_timestamp() - CAST(:timeout AS float8) * interval '1 second'
       FOR NO KEY UPDATE OF messages SKIP LOCKED
+    ), clock AS MATERIALIZED (
+      SELECT clock_timestamp() AS now
     )
     UPDATE messages
-    SET started_at = clock_timestamp(), first_started_at = coalesce(messages.first_started_at, clock_timestamp()),
+    SET started_at = clock.now, first_started_at = coalesce(messages.first_started_at, clock.now),
         -- No more than the column holds; by then the message is about to be a dead letter anyway.
         attempts = least(messages.attempts + CASE WHEN startable.again THEN 0 ELSE 1 END, 32767)
-    FROM startable WHERE messages.id = startable.id
+    FROM startable, clock WHERE messages.id = startable.id
     RETURNING messages.id, messages.attempts, messages.first_started_at, messages.started_at
     """
 )
