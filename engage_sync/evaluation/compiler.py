@@ -192,10 +192,11 @@ class _Compiler:
 
     def _none(self, stream: tree.Stream, profile_id: ColumnElement[int], number: int) -> Condition:
         """That a person has no such event: an anti-join, which stops at the first one."""
-        event = tables.events.alias(f"none_{number}")
-        conditions = [event.c.profile_id == profile_id, event.c.name == stream.event]
+        table = tables.events.alias(f"none_{number}")
+        event = _Event(rows=table)
+        conditions = [table.c.profile_id == profile_id, table.c.name == stream.event]
         conditions += [*_within(event, windows.ages(stream)), *self._filters(stream, event)]
-        return not_(select(literal(1)).select_from(event).where(*conditions).correlate_except(event).exists())
+        return not_(select(literal(1)).select_from(table).where(*conditions).correlate_except(table).exists())
 
     def _sources(self, leaves: Sequence[presence.Leaf], existing: frozenset[presence.Leaf]) -> list[_Source]:
         """One subselect for each group of leaves that can share a pass; of `existing` only whether there is any."""
@@ -223,11 +224,14 @@ class _Compiler:
 
     def _event_source(self, group: Sequence[tree.Aggregate], name: str, existing: frozenset[presence.Leaf]) -> _Source:
         """One pass over the events of one name, grouped by profile, with a column a leaf."""
-        event = tables.events.alias("event")
+        event = _Event(rows=tables.events.alias("event"))
         widest = reduce(lambda one, other: one if one.covers(other) else other, map(_ages, group))
         base = [event.c.name == group[0].stream.event, *_within(event, widest)]
         if self.scope is Scope.PROFILES:
             base.append(event.c.profile_id == func.any(PROFILES))
+            references = _references(group)
+            if references:
+                event, base = _read_once(event.rows, base, references), []
         if len(group) == 1:
             base.extend(self._filters(group[0].stream, event))
             only_existence = group[0] in existing
@@ -238,7 +242,8 @@ class _Compiler:
                 own = [*self._filters(leaf.stream, event)]
                 if _ages(leaf) != widest:
                     own.extend(_within(event, _ages(leaf)))
-                value = _aggregate(leaf.reducer, self._reduced(leaf.reducer, event), and_(*own) if own else None)
+                read = None if isinstance(leaf.reducer, tree.Count) else event.read(leaf.reducer.of)
+                value = _aggregate(leaf.reducer, read, and_(*own) if own else None)
                 columns.append(value.label(f"value_{number}"))
             rows = select(event.c.profile_id, *columns).where(*base).group_by(event.c.profile_id)
             kinds = [_kind(leaf.reducer) for leaf in group]
@@ -252,23 +257,21 @@ class _Compiler:
             },
         )
 
-    def _single(self, leaf: tree.Aggregate, event: Any, base: list[Condition], only_existence: bool) -> Select[Any]:
+    def _single(self, leaf: tree.Aggregate, event: _Event, base: list[Condition], only_existence: bool) -> Select[Any]:
         """A leaf that has its pass for itself, which lets it see each value in turn."""
         reducer = leaf.reducer
         if only_existence:
             one = literal_column("1", BigInteger).label("value")
             return select(event.c.profile_id, one).where(*base).group_by(event.c.profile_id)
-        rows: FromClause = event
+        rows: FromClause = event.rows
         value: ColumnElement[Any] | None = None
         place: ColumnElement[Any] = event.c.id
         if not isinstance(reducer, tree.Count):
-            document, path = _document(reducer.of, event)
-            if "$" in path:
-                each = _each(document, path)
+            value = event.read(reducer.of)
+            if "$" in reducer.of.path:
+                each = _each(value, reducer.of.path)
                 # An event without any item still is a matching event: a count over it is 0, not absent.
-                rows, value, place = event.outerjoin(each, true()), each.c.value, each.c.place
-            else:
-                value = _walk(document, path)
+                rows, value, place = event.rows.outerjoin(each, true()), each.c.value, each.c.place
         if isinstance(reducer, tree.First | tree.Last):
             return _first_or_last(reducer, event, rows, value, place, base)
         if isinstance(reducer, tree.Mode):
@@ -280,13 +283,7 @@ class _Compiler:
             .group_by(event.c.profile_id)
         )
 
-    def _reduced(self, reducer: tree.Reducer, event: Any) -> ColumnElement[Any] | None:
-        if isinstance(reducer, tree.Count):
-            return None
-        document, path = _document(reducer.of, event)
-        return _walk(document, path)
-
-    def _filters(self, stream: tree.Stream, event: Any) -> list[Condition]:
+    def _filters(self, stream: tree.Stream, event: _Event) -> list[Condition]:
         """What `where` and `sources` ask of an event; windows are the caller's."""
         conditions: list[Condition] = []
         for each in stream.filters:
@@ -313,7 +310,7 @@ class _Compiler:
             case tree.Or():
                 return or_(*(self._condition(operand, row) for operand in expression.operands))
             case tree.Not():
-                return not_(self._condition(expression.operand, row))
+                return not_(operands.known(self._condition(expression.operand, row)))
             case tree.Comparison():
                 return self._comparison(expression, row)
             case _:
@@ -353,9 +350,10 @@ class _Compiler:
         if not several:
             return operands.compare(left, comparator, given, AS_OF)
         if comparator is tree.Comparator.NONE_OF:
-            return and_(operands.present(left), not_(self._holds(left, tree.Comparator.ONE_OF, arguments, row)))
+            one_of = self._holds(left, tree.Comparator.ONE_OF, arguments, row)
+            return and_(operands.present(left), not_(operands.known(one_of)))
         if comparator is tree.Comparator.OMITS:
-            return not_(self._holds(left, tree.Comparator.CONTAINS, arguments, row))
+            return not_(operands.known(self._holds(left, tree.Comparator.CONTAINS, arguments, row)))
         ways = [operands.compare(left, comparator, given, AS_OF)] if given else []
         for many in several:
             one = Operand(kind=Kind.JSON, expression=many.c.value)
@@ -367,15 +365,11 @@ class _Compiler:
         """The values of a path with `$`; None for a path without."""
         match value:
             case tree.PropertyRef() | tree.ContextRef() if "$" in value.path and row.event is not None:
-                document, path = _document(value, row.event)
-                return _each(document, path, name)
+                return _each(row.event.read(value), value.path, name)
             case tree.TraitRef() if "$" in value.path:
-                root = tree.TraitRef(path=value.path[:1], position=value.position)
-                if value in row.known:
-                    # The leaf was compiled with its path cut before the first `$`.
-                    cut = value.path.index("$")
-                    return _each(row.known[value].expression, value.path[cut:], name)
-                return _each(self._trait_of(root, row), value.path[1:], name)
+                # A leaf was compiled with its path cut before the first `$`.
+                known = row.known[value].expression if value in row.known else self._trait_of(value, row)
+                return _each(known, value.path, name)
             case _:
                 return None
 
@@ -389,8 +383,7 @@ class _Compiler:
                 return Operand(kind=Kind.JSON, expression=self._trait_of(value, row))
             case tree.PropertyRef() | tree.ContextRef():
                 assert row.event is not None, "the type checker lets properties stand only beside an event"
-                document, path = _document(value, row.event)
-                return Operand(kind=Kind.JSON, expression=_walk(document, path))
+                return Operand(kind=Kind.JSON, expression=row.event.read(value))
             case tree.LiteralValue():
                 return Operand(kind=Kind.TEXT, expression=literal(None), constant=value.value)
             case _:
@@ -405,7 +398,7 @@ class _Compiler:
             tables.traits.c.name == root if definition_id is None else tables.snapshots.c.definition_id == definition_id
         )
         value = select(_walk(table.c.value, path)).where(table.c.profile_id == row.profile_id, mine)
-        return value.correlate(row.event).scalar_subquery() if row.event is not None else value.scalar_subquery()
+        return value.correlate(row.event.rows).scalar_subquery() if row.event is not None else value.scalar_subquery()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -413,8 +406,50 @@ class _Row:
     """What an expression may refer to: the person's leaves, or an event and its person."""
 
     known: Mapping[presence.Leaf, Operand]
-    event: Any
+    event: _Event | None
     profile_id: ColumnElement[int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Event:
+    """The events that are looked at: the table itself, or what was read of it once (`fields`, by document and path)."""
+
+    rows: Any
+    fields: Mapping[tuple[str, tuple[str, ...]], ColumnElement[Any]] | None = None
+
+    @property
+    def c(self) -> Any:
+        return self.rows.c
+
+    def read(self, reference: tree.EventField) -> ColumnElement[Any]:
+        """The value that a reference finds, up to the first `$` of its path."""
+        document, path = _place(reference)
+        if self.fields is not None:
+            return self.fields[document, path]
+        return _walk(self.rows.c[document], path)
+
+
+def _place(reference: tree.EventField) -> tuple[str, tuple[str, ...]]:
+    """Which document holds it, and the path in there up to the first `$`."""
+    path = reference.path[: reference.path.index("$")] if "$" in reference.path else reference.path
+    return ("properties" if isinstance(reference, tree.PropertyRef) else "context"), path
+
+
+def _references(group: Sequence[tree.Aggregate]) -> list[tree.EventField]:
+    return [node for leaf in group for node in walk(leaf) if isinstance(node, tree.EventField)]
+
+
+def _read_once(rows: Any, base: Sequence[Condition], references: Sequence[tree.EventField]) -> _Event:
+    """Those events with what is asked of each, walked to once: a typed reading mentions its value several times.
+
+    OFFSET 0 keeps the planner from putting the walk back to where it is mentioned. Not for everybody's evaluation, as
+    it also keeps the planner from using several processors.
+    """
+    places = list(dict.fromkeys(_place(reference) for reference in references))
+    fields = [_walk(rows.c[document], path).label(f"field_{number}") for number, (document, path) in enumerate(places)]
+    kept = [rows.c.profile_id, rows.c.timestamp, rows.c.id, rows.c.source_id]
+    read = select(*kept, *fields).where(*base).offset(literal_column("0")).subquery("read")
+    return _Event(rows=read, fields={place: read.c[f"field_{number}"] for number, place in enumerate(places)})
 
 
 def _leaves(node: Any) -> list[presence.Leaf]:
@@ -506,7 +541,7 @@ def _ages(leaf: tree.Aggregate) -> windows.Ages:
     return windows.ages(leaf.stream)
 
 
-def _within(event: Any, ages: windows.Ages) -> list[Condition]:
+def _within(event: _Event, ages: windows.Ages) -> list[Condition]:
     latest = AS_OF if not ages.youngest else AS_OF - literal(ages.youngest)
     conditions: list[Condition] = [event.c.timestamp <= latest]
     if ages.oldest is not None:
@@ -524,11 +559,6 @@ def _left_join(rows: FromClause, profile_id: ColumnElement[int], sources: Sequen
     return rows
 
 
-def _document(reference: tree.PropertyRef | tree.ContextRef, event: Any) -> tuple[ColumnElement[Any], Sequence[str]]:
-    document = event.c.properties if isinstance(reference, tree.PropertyRef) else event.c.context
-    return document, reference.path
-
-
 def _walk(document: ColumnElement[Any], path: Sequence[str]) -> ColumnElement[Any]:
     """Into nested objects, up to the first `$`. Step by step, as `#>` would take '0' for a place in an array."""
     for step in path[: path.index("$")] if "$" in path else path:
@@ -536,13 +566,14 @@ def _walk(document: ColumnElement[Any], path: Sequence[str]) -> ColumnElement[An
     return document
 
 
-def _each(document: ColumnElement[Any], path: Sequence[str], name: str = "each") -> FromClause:
-    """All values that a path with `$` finds, with their place: (value, place). Beside anything but an array: none."""
-    cut = path.index("$")
-    current = _walk(document, path[:cut])
+def _each(current: ColumnElement[Any], path: Sequence[str], name: str = "each") -> FromClause:
+    """All values that a path with `$` finds, with their place: (value, place). Beside anything but an array: none.
+
+    `current` is what the path finds before its first `$`.
+    """
     rows: FromClause | None = None
     places: list[ColumnElement[Any]] = []
-    rest = list(path[cut:])
+    rest = list(path[path.index("$") :])
     while rest and rest[0] == "$":
         array = case((func.jsonb_typeof(current) == "array", current), else_=cast(literal("[]"), JSONB))
         elements = (
@@ -613,7 +644,7 @@ def _aggregate(
 
 def _first_or_last(
     reducer: tree.First | tree.Last,
-    event: Any,
+    event: _Event,
     rows: FromClause,
     value: Any,
     place: ColumnElement[Any],
@@ -633,7 +664,7 @@ def _first_or_last(
     )
 
 
-def _mode(reducer: tree.Mode, event: Any, rows: FromClause, value: Any, base: list[Condition]) -> Select[Any]:
+def _mode(reducer: tree.Mode, event: _Event, rows: FromClause, value: Any, base: list[Condition]) -> Select[Any]:
     """The most frequent value of at least `minimum` occurrences; on a tie the alphabetically first."""
     text = func.engage_text(value, type_=operands.TEXT)
     usable = func.jsonb_typeof(value) == "array" if reducer.as_array else text.is_not(None)

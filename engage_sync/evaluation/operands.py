@@ -1,7 +1,9 @@
 """Values inside a query, and what can be asked of them, as SQL expressions.
 
-Every comparison here is two-valued: it is never null, as the language knows true and false only. An absent value makes
-all of them false, but `absent()` and `omits` (rules: docs/decisions/0004-semantics.md).
+The language knows true and false only; an absent value makes every comparison false, but `absent()` and `omits` (rules:
+docs/decisions/0004-semantics.md). In SQL such a false may be null, which a WHERE and a FILTER take for the same, and
+which AND and OR carry on; whoever negates a condition asks for `known(condition)`, which is never null. Elsewhere that
+is left out, as the planner sees through a bare comparison and guesses blindly behind a coalesce.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from sqlalchemy import ColumnElement, Date, DateTime, Numeric, Text, and_, case, cast, func, literal, not_, or_, select
-from sqlalchemy.dialects.postgresql import JSONB
 
 from engage_sync.definitions.language.tree import Comparator, Duration, Unit
 
@@ -94,43 +95,43 @@ def present(operand: Operand) -> Condition:
 
 
 def compare(left: Operand, comparator: Comparator, arguments: Sequence[Operand | Duration], as_of: Any) -> Condition:
-    """What `left.comparator(arguments…)` says, never null. `as_of` is the instant's bound parameter."""
+    """What `left.comparator(arguments…)` says; null is false. `as_of` is the instant's bound parameter."""
     match comparator:
         case Comparator.EXISTS:
             return present(left)
         case Comparator.ABSENT:
             return not_(present(left))
         case Comparator.OMITS:
-            return not_(_any(arguments, lambda argument: _contains(left, argument)))
+            return not_(known(_any(arguments, lambda argument: _contains(left, argument))))
         case Comparator.DIFFERS:
             other = _value(arguments[0])
             both = present(left) if other.constant is not None else and_(present(left), present(other))
-            return and_(both, not_(_equal(left, other)))
+            return and_(both, not_(known(_equal(left, [other]))))
         case Comparator.NONE_OF:
-            return and_(present(left), not_(_any(arguments, lambda argument: _equal(left, argument))))
+            return and_(present(left), not_(known(_equal(left, _values(arguments)))))
         case Comparator.EQUALS | Comparator.ONE_OF:
-            return _any(arguments, lambda argument: _equal(left, argument))
+            return _equal(left, _values(arguments))
         case Comparator.CONTAINS:
             return _any(arguments, lambda argument: _contains(left, argument))
         case Comparator.STARTS_WITH:
-            return _known(func.starts_with(as_text(left), as_text(_value(arguments[0]))))
+            return func.starts_with(as_text(left), as_text(_value(arguments[0])))
         case Comparator.ENDS_WITH:
             ending = as_text(_value(arguments[0]))
-            return _known(func.right(as_text(left), func.length(ending)) == ending)
+            return func.right(as_text(left), func.length(ending)) == ending
         case Comparator.GREATER_THAN:
-            return _known(number(left) > number(_value(arguments[0])))
+            return number(left) > number(_value(arguments[0]))
         case Comparator.AT_LEAST:
-            return _known(number(left) >= number(_value(arguments[0])))
+            return number(left) >= number(_value(arguments[0]))
         case Comparator.LESS_THAN:
-            return _known(number(left) < number(_value(arguments[0])))
+            return number(left) < number(_value(arguments[0]))
         case Comparator.AT_MOST:
-            return _known(number(left) <= number(_value(arguments[0])))
+            return number(left) <= number(_value(arguments[0]))
         case Comparator.BEFORE_DATE:
-            return _known(instant(left) < instant(_value(arguments[0])))
+            return instant(left) < instant(_value(arguments[0]))
         case Comparator.AFTER_DATE:
-            return _known(instant(left) > instant(_value(arguments[0])))
+            return instant(left) > instant(_value(arguments[0]))
         case Comparator.WITHIN_LAST | Comparator.WITHIN_NEXT | Comparator.BEFORE_LAST | Comparator.AFTER_NEXT:
-            return _known(_around(left, comparator, _duration(arguments[0]), as_of))
+            return _around(left, comparator, _duration(arguments[0]), as_of)
         case _:
             assert_never(comparator)
 
@@ -172,20 +173,37 @@ def constant_text(value: str | int | Decimal | date | datetime) -> str:
     return str(value)
 
 
-def _equal(left: Operand, right: Operand) -> Condition:
-    """As numbers where both sides read as one, else as text."""
-    constant = right.constant
-    if isinstance(constant, date):
-        return _known(instant(left) == instant(right))
-    if constant is not None and read_number(constant) is None:
-        return _known(as_text(left) == as_text(right))
-    if left.kind is Kind.NUMBER and constant is not None:
-        return _known(left.expression == number(right))
-    left_number, right_number = number(left), number(right)
-    both = (
-        left_number.is_not(None) if constant is not None else and_(left_number.is_not(None), right_number.is_not(None))
-    )
-    return _known(case((both, left_number == right_number), else_=as_text(left) == as_text(right)))
+def _equal(left: Operand, right: Sequence[Operand]) -> Condition:
+    """Whether left equals any of them: as numbers where both sides read as one, else as text."""
+    ways: list[Condition] = []
+    numbers: list[Decimal] = []
+    texts: list[str] = []
+    for each in right:
+        read = read_number(each.constant) if each.constant is not None else None
+        if isinstance(each.constant, date):
+            ways.append(instant(left) == instant(each))
+        elif each.constant is not None and read is None:
+            texts.append(constant_text(each.constant))
+        elif each.constant is not None and read is not None and read_number(constant_text(each.constant)) is not None:
+            # Whoever has the same text reads as the same number.
+            numbers.append(read)
+        else:
+            left_number, right_number = number(left), number(each)
+            both = and_(left_number.is_not(None), right_number.is_not(None))
+            ways.append(case((both, left_number == right_number), else_=as_text(left) == as_text(each)))
+    if numbers:
+        ways.append(_one_of(number(left), numbers, Numeric()))
+    if texts:
+        ways.append(_one_of(as_text(left), texts, TEXT))
+    return or_(*ways)
+
+
+def _one_of(value: ColumnElement[Any], constants: Sequence[Any], type_: Any) -> Condition:
+    found = [
+        cast(literal(constant, type_), type_) if type_ is not TEXT else literal(constant, TEXT)
+        for constant in constants
+    ]
+    return value == found[0] if len(found) == 1 else value.in_(found)
 
 
 def _contains(left: Operand, right: Operand) -> Condition:
@@ -193,7 +211,7 @@ def _contains(left: Operand, right: Operand) -> Condition:
     if left.kind is Kind.LIST:
         item = func.unnest(left.expression).table_valued("value", name="item").render_derived()
         return select(literal(1)).select_from(item).where(func.strpos(item.c.value, as_text(right)) > 0).exists()
-    return _known(func.strpos(as_text(left), as_text(right)) > 0)
+    return func.strpos(as_text(left), as_text(right)) > 0
 
 
 def _around(left: Operand, comparator: Comparator, duration: Duration, as_of: Any) -> Condition:
@@ -225,14 +243,15 @@ def _value(argument: Operand | Duration) -> Operand:
     return argument
 
 
+def _values(arguments: Sequence[Operand | Duration]) -> list[Operand]:
+    return [_value(argument) for argument in arguments]
+
+
 def _duration(argument: Operand | Duration) -> Duration:
     assert isinstance(argument, Duration), "the type checker lets only a window stand here"
     return argument
 
 
-def _known(condition: ColumnElement[Any]) -> Condition:
+def known(condition: ColumnElement[Any]) -> Condition:
+    """The condition, with false for null."""
     return func.coalesce(condition, literal(False))
-
-
-def json_constant(value: Any) -> ColumnElement[Any]:
-    return literal(value, JSONB)
