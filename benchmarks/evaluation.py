@@ -31,7 +31,7 @@ from engage_sync.evaluation.compiler import Scope
 from engage_sync.evaluation.evaluator import evaluation
 from engage_sync.ingest.sources import ensure_sources
 from engage_sync.sync import compute as computation
-from engage_sync.sync.compute import Catalog, Context
+from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.ingest import import_files
 
 DEMO = Path(__file__).resolve().parent.parent / "examples" / "demo"

@@ -23,7 +23,7 @@ from engage_sync.destinations.protocol import Destination
 from engage_sync.ingest.sources import ensure_sources
 from engage_sync.outbox import destinations_table
 from engage_sync.settings import Settings, environment_of
-from engage_sync.sync.compute import Context
+from engage_sync.sync.catalog import Context
 
 if TYPE_CHECKING:
     from engage_sync.database.listener import Listener

@@ -27,9 +27,11 @@ from engage_sync.definitions.versions import StoredDefinition, is_realtime, look
 from engage_sync.snapshots import states
 from engage_sync.snapshots.runs import Cause
 from engage_sync.snapshots.states import State
-from engage_sync.sync import realtime
-from engage_sync.sync.compute import Catalog, Context, RunReport, compute_one
+from engage_sync.sync import compute as computation
+from engage_sync.sync.batches import RunReport
+from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.ingest import resolve_inbox
+from engage_sync.sync.rounds import Order, Round
 
 log = structlog.get_logger(__name__)
 
@@ -87,18 +89,19 @@ class Scheduler:
             catalog = self._load(connection)
             known = states.load(connection, [definition.id for definition in catalog.definitions])
             now = states.instant(connection, None)
-        new = {definition.id for definition in realtime.due_for_first_run(catalog.definitions, known)}
-        reports = []
-        for definition in catalog.definitions:
-            if definition.id in new or self._is_due(definition, known[definition.id], now):
-                reports.append(compute_one(self._engine, self._context, catalog, definition, cause=Cause.TICK))
-        return reports
+        new = {definition.id for definition in computation.never_computed(catalog.definitions, known)}
+        due = [
+            definition
+            for definition in catalog.definitions
+            if definition.id in new or self._is_due(definition, known[definition.id], now)
+        ]
+        return computation.compute_each(self._engine, self._context, catalog, due, Order(cause=Cause.TICK))
 
-    def turn(self, *, sweep: bool) -> realtime.Turn:
+    def turn(self, *, sweeps: bool) -> Round:
         """One turn of real time."""
         with self._engine.begin() as connection:
             catalog = self._load(connection)
-        return realtime.turn(self._engine, self._context, catalog, self._at_once, sweep=sweep)
+        return computation.turn(self._engine, self._context, catalog, self._at_once, sweeps=sweeps)
 
     def resolve(self) -> int:
         """Resolve one batch of the inbox; returns how many calls it took."""
@@ -159,11 +162,11 @@ class Scheduler:
 
     async def _real_time(self) -> None:
         loop = asyncio.get_running_loop()
-        sweep = loop.time() - self._swept_at >= _POLL
-        if sweep:
+        sweeps = loop.time() - self._swept_at >= _POLL
+        if sweeps:
             self._swept_at = loop.time()
-        turn = await asyncio.to_thread(self.turn, sweep=sweep)
-        if turn.again:
+        turn = await asyncio.to_thread(self.turn, sweeps=sweeps)
+        if turn.rest:
             self._listener.wake(channels.TOUCHES)
 
     async def _watch(self, leadership: psycopg.Connection[Any], lost: asyncio.Event, done: asyncio.Event) -> None:

@@ -16,7 +16,8 @@ from engage_sync.definitions import language, versions
 from engage_sync.definitions.model import DefinitionSpec, Tells, TrackNames
 from engage_sync.snapshots.runs import Cause
 from engage_sync.sync import compute as use_case
-from engage_sync.sync.compute import Context, RunReport
+from engage_sync.sync.batches import RunReport
+from engage_sync.sync.catalog import Context
 
 IDENTIFY = {"iterable": Tells(identify=True)}
 BOTH = {"iterable": Tells(identify=True, track=TrackNames(entered="Audience Entered", exited="Audience Exited"))}

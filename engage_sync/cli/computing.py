@@ -18,7 +18,7 @@ from engage_sync.delivery.report import Report
 from engage_sync.runtime import Runtime
 from engage_sync.sync import compute as computation
 from engage_sync.sync import ingest, previewing
-from engage_sync.sync.compute import RunReport
+from engage_sync.sync.batches import RunReport
 
 _COLUMNS = {
     "key": "definition", "cause": "cause", "scope": "scope", "as_of": "as of", "members": "members",

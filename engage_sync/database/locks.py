@@ -44,6 +44,17 @@ def attempt_each(connection: Connection, lock: LockClass, numbers: Sequence[int]
     return set(connection.execute(statement, {"lock": int(lock), "numbers": sorted(numbers)}).scalars())
 
 
+def wait_for_each(connection: Connection, lock: LockClass, numbers: Sequence[int]) -> None:
+    """Take all these locks for this transaction, in the order of their numbers, waiting for whoever holds them."""
+    statement = text(
+        """
+        SELECT pg_advisory_xact_lock(:lock, number)
+        FROM (SELECT unnest(CAST(:numbers AS integer[])) AS number ORDER BY number) AS wanted
+        """
+    )
+    connection.execute(statement, {"lock": int(lock), "numbers": sorted(numbers)})
+
+
 def wait_for_session(connection: Connection, lock: LockClass, number: int = 0) -> None:
     """Take the lock for as long as the connection lives or until `release`."""
     connection.execute(text("SELECT pg_advisory_lock(:lock, :number)"), {"lock": int(lock), "number": number})

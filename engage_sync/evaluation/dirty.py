@@ -9,7 +9,7 @@ Reads `touches` and `events`; writes the session's own table `engage_pending`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -60,39 +60,61 @@ _AMONG = text(
         "{fresh}", _FRESH
     )
 )
-# One statement for all definitions of a turn. The lowest xmin bounds the index; each definition's own snapshot decides.
-_TOUCHED = text(
+# Whether there is anything at all that one of these snapshots doesn't show: asked many times a second.
+_ANYTHING = text(
     """
-    SELECT watch.definition_id, touches.profile_id, bool_or(unnested.reason = 'identity') AS is_identity
-    FROM touches
-    CROSS JOIN unnest(touches.reasons) AS unnested (reason)
-    JOIN unnest(CAST(:definitions AS integer[]), CAST(:reasons AS text[]), CAST(:seen AS text[]))
-      AS watch (definition_id, reason, seen) ON watch.reason = unnested.reason
-    WHERE touches.xid >= (
-        SELECT min(pg_snapshot_xmin(oldest::pg_snapshot)) FROM unnest(CAST(:snapshots AS text[])) AS oldest
-      )
-      AND NOT pg_visible_in_snapshot(touches.xid, watch.seen::pg_snapshot)
-    GROUP BY watch.definition_id, touches.profile_id
-    LIMIT :limit
+    SELECT EXISTS (
+      SELECT FROM touches, unnest(CAST(:snapshots AS text[])) AS seen
+      WHERE touches.xid >= (SELECT min(pg_snapshot_xmin(s::pg_snapshot)) FROM unnest(CAST(:snapshots AS text[])) AS s)
+        AND NOT pg_visible_in_snapshot(touches.xid, seen::pg_snapshot)
+    )
     """
 )
-_CROSSED = text(
+# One statement for all definitions of a round: the lowest xmin bounds the index, each one's own snapshot decides.
+# The limits keep a round from reading what is too much for it: it is then left to a run of its own.
+_SETS = text(
     """
-    SELECT DISTINCT crossing.definition_id, event.profile_id
-    FROM unnest(CAST(:definitions AS integer[]), CAST(:names AS text[]), CAST(:starts AS timestamptz[]),
-                CAST(:ends AS timestamptz[]), CAST(:live AS boolean[]))
-      AS crossing (definition_id, name, start_at, end_at, future_only)
-    CROSS JOIN LATERAL (
-      -- What was visible when it came, its touch has told; only what lay in the future then turns visible by time.
-      SELECT profile_id FROM events
-      WHERE crossing.future_only AND events.timestamp > events.received_at
-        AND events.name = crossing.name AND events.timestamp >= crossing.start_at AND events.timestamp < crossing.end_at
+    WITH watch AS MATERIALIZED (
+      SELECT definition_id, reason, seen::pg_snapshot AS seen
+      FROM unnest(CAST(:definitions AS integer[]), CAST(:reasons AS text[]), CAST(:seen AS text[]))
+        AS watch (definition_id, reason, seen)
+    ), recent AS MATERIALIZED (
+      SELECT profile_id, reasons, xid FROM touches
+      WHERE xid >= (SELECT min(pg_snapshot_xmin(s::pg_snapshot)) FROM unnest(CAST(:snapshots AS text[])) AS s)
+      LIMIT :most_touches
+    ), crossing AS (
+      SELECT * FROM unnest(CAST(:crossing_definitions AS integer[]), CAST(:names AS text[]),
+                           CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]), CAST(:future AS boolean[]))
+        AS crossing (definition_id, name, start_at, end_at, future_only)
+    ), fresh AS (
+      SELECT watch.definition_id, recent.profile_id, watch.reason = 'identity' AS is_identity
+      FROM recent CROSS JOIN unnest(recent.reasons) AS unnested (reason)
+      JOIN watch ON watch.reason = unnested.reason
+      WHERE NOT pg_visible_in_snapshot(recent.xid, watch.seen)
       UNION ALL
-      SELECT profile_id FROM events
-      WHERE NOT crossing.future_only
-        AND events.name = crossing.name AND events.timestamp >= crossing.start_at AND events.timestamp < crossing.end_at
-    ) AS event
-    LIMIT :limit
+      SELECT crossing.definition_id, event.profile_id, false
+      FROM crossing CROSS JOIN LATERAL (
+        -- What was visible when it came, its touch has told; only what lay in the future then turns visible by time.
+        (SELECT profile_id FROM events
+         WHERE crossing.future_only AND events.timestamp > events.received_at AND events.name = crossing.name
+           AND events.timestamp >= crossing.start_at AND events.timestamp < crossing.end_at
+         LIMIT :most)
+        UNION ALL
+        (SELECT profile_id FROM events
+         WHERE NOT crossing.future_only AND events.name = crossing.name
+           AND events.timestamp >= crossing.start_at AND events.timestamp < crossing.end_at
+         LIMIT :most)
+      ) AS event
+    ), person AS (
+      SELECT definition_id, profile_id, bool_or(is_identity) AS is_identity
+      FROM fresh GROUP BY definition_id, profile_id
+    ), found AS (
+      SELECT definition_id, array_agg(profile_id ORDER BY profile_id) AS profiles,
+             array_agg(profile_id ORDER BY profile_id) FILTER (WHERE is_identity) AS identities
+      FROM person GROUP BY definition_id
+    )
+    SELECT found.definition_id, found.profiles, found.identities, (SELECT count(*) FROM recent) AS touches
+    FROM (VALUES (1)) AS once LEFT JOIN found ON true
     """
 )
 
@@ -113,6 +135,14 @@ class Sweep:
     definition_id: int
     crossing: Crossing
     future_only: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirtySet:
+    """Profiles to be looked at, in the order of their ids, and those of them whose identities changed."""
+
+    profiles: Sequence[int]
+    identities: Sequence[int]
 
 
 def reasons(definition: tree.Definition, catalog: Mapping[str, int]) -> frozenset[str]:
@@ -151,38 +181,44 @@ def among(
     return set(connection.execute(_AMONG, arguments).scalars())
 
 
-def touched(connection: Connection, watches: Sequence[Watch], limit: int) -> list[tuple[int, int, bool]]:
-    """Rows (definition, profile, whether identities changed) of a turn's definitions, at most `limit`."""
+def is_anything_new(connection: Connection, snapshots: Collection[str]) -> bool:
+    """Whether the log holds a touch that one of these snapshots doesn't show; if not, nobody has anything to read."""
+    return bool(connection.execute(_ANYTHING, {"snapshots": sorted(snapshots)}).scalar_one())
+
+
+def sets(
+    connection: Connection, watches: Sequence[Watch], sweeps: Sequence[Sweep], most: int
+) -> dict[int, DirtySet] | None:
+    """The dirty sets of many definitions, by their ids; those with nobody in it are left out.
+
+    None where so much was touched that no round should read it. A set with more than `most` profiles may not be whole.
+    """
     pairs = [(watch.definition_id, reason, watch.seen) for watch in watches for reason in sorted(watch.reasons)]
+    # A crowd's touches come several a person.
+    most_touches = 10 * most
     rows = connection.execute(
-        _TOUCHED,
+        _SETS,
         {
             "definitions": [definition for definition, _, _ in pairs],
             "reasons": [reason for _, reason, _ in pairs],
             "seen": [seen for _, _, seen in pairs],
             "snapshots": sorted({watch.seen for watch in watches}),
-            "limit": limit,
-        },
-    )
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
-def crossed(connection: Connection, sweeps: Sequence[Sweep], limit: int) -> list[tuple[int, int]]:
-    """Rows (definition, profile) whose events cross an edge in their definition's ranges, at most `limit`."""
-    if not sweeps:
-        return []
-    rows = connection.execute(
-        _CROSSED,
-        {
-            "definitions": [sweep.definition_id for sweep in sweeps],
+            "most_touches": most_touches,
+            "crossing_definitions": [sweep.definition_id for sweep in sweeps],
             "names": [sweep.crossing.event for sweep in sweeps],
             "starts": [sweep.crossing.start for sweep in sweeps],
             "ends": [sweep.crossing.end for sweep in sweeps],
-            "live": [sweep.future_only for sweep in sweeps],
-            "limit": limit,
+            "future": [sweep.future_only for sweep in sweeps],
+            "most": most + 1,
         },
-    )
-    return [(row[0], row[1]) for row in rows]
+    ).all()
+    if rows[0].touches >= most_touches:
+        return None
+    return {
+        row.definition_id: DirtySet(profiles=row.profiles, identities=row.identities or ())
+        for row in rows
+        if row.definition_id is not None
+    }
 
 
 def _arguments(seen: str, reasons: Iterable[str], crossings: Sequence[Crossing]) -> dict[str, object]:

@@ -49,6 +49,14 @@ _FINISH = text(
     WHERE id = :run
     """
 )
+_START_EACH = text(
+    """
+    INSERT INTO runs (definition_id, version, cause, scope, status)
+    SELECT definition_id, version, :cause, :scope, 'done'
+    FROM unnest(CAST(:definitions AS integer[]), CAST(:versions AS integer[])) AS d (definition_id, version)
+    RETURNING definition_id, id
+    """
+)
 # One row a minute for each definition, whoever of many turns comes first.
 _MINUTE = text(
     """
@@ -80,6 +88,15 @@ def start(connection: Connection, definition: int, version: int, cause: Cause, s
     """Open a run; returns its id."""
     given = {"definition": definition, "version": version, "cause": str(cause), "scope": str(scope)}
     return int(connection.execute(_START, given).scalar_one())
+
+
+def start_each(
+    connection: Connection, definitions: Sequence[tuple[int, int]], cause: Cause, scope: RunScope
+) -> dict[int, int]:
+    """Open a run for each (definition, version) of a round, to be closed by `add`; run ids by definition."""
+    given = {"cause": str(cause), "scope": str(scope)}
+    columns = {"definitions": [each[0] for each in definitions], "versions": [each[1] for each in definitions]}
+    return {row[0]: row[1] for row in connection.execute(_START_EACH, {**given, **columns})}
 
 
 def finish(
@@ -117,7 +134,7 @@ def open_minutes(connection: Connection, definitions: Sequence[tuple[int, int]])
 
 
 def add(connection: Connection, turns: dict[int, tuple[Progress, float]], as_of: datetime) -> None:
-    """Add to real-time runs what a turn did: (progress, milliseconds) by run id."""
+    """Add to runs what a round did: (progress, milliseconds) by run id."""
     if not turns:
         return
     progresses = [progress for progress, _ in turns.values()]

@@ -27,6 +27,7 @@ class State:
     touches_seen: str | None
     as_of: datetime | None
     members: int
+    error: str | None
     current_version: int
     enabled: bool
 
@@ -34,7 +35,7 @@ class State:
 _LOAD = text(
     """
     SELECT definitions.id AS definition_id, computations.version, swept_to, coalesce(swept_live, false) AS swept_live,
-           touches_seen::text AS touches_seen, as_of, coalesce(members, 0) AS members,
+           touches_seen::text AS touches_seen, as_of, coalesce(members, 0) AS members, error,
            definitions.version AS current_version,
            definitions.enabled AND definitions.deleted_at IS NULL AS enabled
     FROM definitions LEFT JOIN computations ON computations.definition_id = definitions.id
@@ -67,7 +68,7 @@ _SEEN = text(
     UPDATE computations
     SET touches_seen = CAST(:seen AS pg_snapshot), as_of = greatest(as_of, :as_of), computed_at = clock_timestamp(),
         swept_to = coalesce(CAST(:swept_to AS timestamptz), swept_to),
-        swept_live = swept_live OR CAST(:swept_to AS timestamptz) IS NOT NULL, error = NULL
+        swept_live = CASE WHEN CAST(:swept_to AS timestamptz) IS NULL THEN swept_live ELSE :live END, error = NULL
     WHERE definition_id = ANY(:definitions)
     """
 )
@@ -130,10 +131,21 @@ def advance(
 
 
 def saw(
-    connection: Connection, definitions: Sequence[int], *, seen: str, as_of: datetime, swept_to: datetime | None
+    connection: Connection,
+    definitions: Sequence[int],
+    *,
+    seen: str,
+    as_of: datetime,
+    swept_to: datetime | None,
+    live: bool,
 ) -> None:
-    """Real time has read the touches that `seen` shows, and with `swept_to` crossed the edges up to it."""
-    connection.execute(_SEEN, {"definitions": list(definitions), "seen": seen, "as_of": as_of, "swept_to": swept_to})
+    """A round has read the touches that `seen` shows, and with `swept_to` crossed the edges up to it.
+
+    `live`: that was the database's clock, so that whatever came later and was visible at once has left a touch.
+    """
+    if definitions:
+        given = {"seen": seen, "as_of": as_of, "swept_to": swept_to, "live": live}
+        connection.execute(_SEEN, {**given, "definitions": list(definitions)})
 
 
 def fail(connection: Connection, definition: int, error: str) -> None:

@@ -20,7 +20,7 @@ from engage_sync.evaluation import dirty
 from engage_sync.evaluation.compiler import Scope
 from engage_sync.evaluation.evaluator import evaluation
 from engage_sync.snapshots import differences, states
-from engage_sync.sync.compute import Catalog
+from engage_sync.sync.catalog import Catalog
 from engage_sync.sync.telling import channels
 
 _COUNTS = text(
@@ -162,7 +162,7 @@ def _effect(
     differences.stage(connection, compiled, definition=definition.id, is_audience=is_audience, as_of=as_of)
     counts = connection.execute(_COUNTS, {"left": "false" if is_audience else None}).one()
     identities = int(connection.execute(_IDENTITIES).scalar_one())
-    if definition.key in catalog.referenced:
+    if definition.key in catalog.referrers:
         # Others are evaluated against it; all of this is rolled back.
         connection.execute(_RECORD, {"definition": definition.id, "as_of": as_of})
     effect = Effect(

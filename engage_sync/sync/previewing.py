@@ -13,7 +13,7 @@ from engage_sync.definitions.language import tree
 from engage_sync.evaluation.compiler import Scope
 from engage_sync.evaluation.evaluator import evaluation
 from engage_sync.snapshots import states
-from engage_sync.sync.compute import Catalog
+from engage_sync.sync.catalog import Catalog
 
 _DISTINCT_VALUES = 20
 _STAGE = "CREATE TEMPORARY TABLE engage_preview ON COMMIT DROP AS {}"

@@ -8,18 +8,18 @@ import pytest
 from sqlalchemy import Engine, text
 
 from engage_sync.database import locks
-from engage_sync.sync import realtime
-from engage_sync.sync.compute import Catalog
-from engage_sync.sync.realtime import Turn
+from engage_sync.sync import compute as computation
+from engage_sync.sync.catalog import Catalog
+from engage_sync.sync.rounds import Round
 from tests.world import World, audience, trait
 
 BOUGHT = "event('Order Completed').count() >= 1"
 
 
-def turn(world: World, *, sweep: bool = False) -> Turn:
+def turn(world: World, *, sweeps: bool = False) -> Round:
     with world.engine.begin() as connection:
         catalog = Catalog.load(connection)
-    return realtime.turn(world.engine, world.context, catalog, catalog.definitions, sweep=sweep)
+    return computation.turn(world.engine, world.context, catalog, catalog.definitions, sweeps=sweeps)
 
 
 @pytest.fixture
@@ -41,12 +41,11 @@ def past() -> datetime:
 
 
 def test_what_was_touched_is_told_at_once_with_what_refers_to_it(world: World) -> None:
-    assert turn(world) == Turn()
+    assert turn(world) == Round(reports=[])
     world.event("ann", "Order Completed", past())
-    assert turn(world).again
-    turn(world)
+    assert turn(world).differences == 2
+    assert (turn(world).differences, turn(world).messages) == (0, 0)
     assert world.deliver() == [("a@x.io", "bought", "identify", True), ("a@x.io", "never", "identify", False)]
-    assert turn(world) == Turn()
 
 
 def test_an_untouched_definition_is_left_alone(world: World) -> None:
@@ -95,11 +94,11 @@ def test_a_busy_definition_is_left_for_its_next_turn(world: World) -> None:
 def test_an_event_of_the_future_enters_by_the_sweep(world: World) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1)
     world.event("ann", "Order Completed", soon)
-    turn(world, sweep=True)
+    turn(world, sweeps=True)
     assert world.members("bought") == set()
     with world.engine.begin() as connection:
         connection.execute(text("SELECT pg_sleep(1.1)"))
-    turn(world, sweep=True)
+    turn(world, sweeps=True)
     assert world.members("bought") == {"ann"}
 
 

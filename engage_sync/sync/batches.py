@@ -1,0 +1,353 @@
+"""One definition by itself: everybody, or a dirty set too large for a round, in transactions of bounded size.
+
+A live run takes a fresh instant in each transaction, under the definition's lock; a run as of a given instant keeps it
+and holds the definition throughout. A run that died is repeated: only differences are ever written, which makes that
+harmless. A definition that can't be computed is marked with its error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from engage_sync import errors
+from engage_sync.database import locks
+from engage_sync.definitions.versions import StoredDefinition
+from engage_sync.evaluation import dirty, windows
+from engage_sync.evaluation.compiler import Evaluation, Scope
+from engage_sync.evaluation.evaluator import evaluation
+from engage_sync.outbox.enqueue import Priority
+from engage_sync.snapshots import differences, runs, states
+from engage_sync.snapshots.differences import Difference
+from engage_sync.snapshots.runs import Cause, Progress, RunScope
+from engage_sync.snapshots.states import State
+from engage_sync.sync import writing
+from engage_sync.sync.catalog import Catalog, Context
+
+log = structlog.get_logger(__name__)
+
+# People in one transaction: large enough that its commit doesn't count, small enough that none stays open for seconds.
+BATCH = 5_000
+# Above this share of all profiles, looking everybody up at once is cheaper than one by one.
+_ALL_ABOVE = 0.2
+# Deadlocks and serialization failures (SQLSTATE class 40): the same run may succeed a moment later.
+_TRANSIENT = "40"
+_ATTEMPTS = 4
+_LOCK_PATIENCE = text("SET LOCAL lock_timeout = '60s'")
+_PEOPLE = text("SELECT count(*) FROM profiles WHERE is_known OR :anonymous")
+# Roughly how many profiles there are, without counting them; -1 before the first ANALYZE.
+_ROUGHLY = text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('profiles')")
+_NEXT = text(
+    """
+    SELECT profile_id, before::text, after::text, differs, must_tell FROM engage_pending
+    WHERE profile_id > :last ORDER BY profile_id LIMIT :limit
+    """
+)
+# A new version may tell through other channels: everyone with a value is compared with what was told.
+_EVERYONE = text(
+    """
+    INSERT INTO engage_pending (profile_id, must_tell)
+    SELECT profile_id, true FROM snapshots WHERE definition_id = :definition
+    ON CONFLICT (profile_id) DO UPDATE SET must_tell = true
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunReport:
+    """What one run did. `error` None: it is done."""
+
+    run_id: int | None
+    key: str
+    kind: str
+    cause: Cause
+    scope: RunScope | None
+    as_of: datetime | None
+    members: int
+    progress: Progress
+    error: str | None = None
+
+
+Watcher = Callable[[str, int, int], None]
+
+
+def needs_everybody(definition: StoredDefinition, state: State) -> bool:
+    """Whether nothing less than a computation for all profiles says what a definition is now."""
+    return (
+        state.version != definition.version
+        or state.swept_to is None
+        or state.touches_seen is None
+        or windows.compares_dates(definition.spec.tree)
+    )
+
+
+def compute_one(
+    engine: Engine,
+    context: Context,
+    catalog: Catalog,
+    definition: StoredDefinition,
+    *,
+    as_of: datetime | None = None,
+    full: bool = False,
+    cause: Cause = Cause.MANUAL,
+    watch: Watcher | None = None,
+) -> RunReport:
+    """Compute one definition; whatever goes wrong in it becomes its report's `error`, with its snapshot as it was.
+
+    A deadlock (with a merge of profiles, say) is Postgres's word to try again; the run that it ended stays on record.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        run = _Run(
+            context=context, catalog=catalog, definition=definition, as_of=as_of, full=full, cause=cause, watch=watch
+        )
+        report = _attempt(engine, run)
+        if not run.is_worth_another_try:
+            return report
+    run = _Run(
+        context=context, catalog=catalog, definition=definition, as_of=as_of, full=full, cause=cause, watch=watch
+    )
+    return _attempt(engine, run)
+
+
+def _attempt(engine: Engine, run: _Run) -> RunReport:
+    definition = run.definition
+    with engine.connect() as connection:
+        try:
+            with _held(connection, definition.id, hold=run.as_of is not None):
+                return run.run(connection)
+        except (DBAPIError, errors.ComputationFailed) as failure:
+            if isinstance(failure, DBAPIError) and failure.connection_invalidated:
+                raise
+            reason = str(getattr(failure, "orig", failure)).strip()
+            state = getattr(getattr(failure, "orig", None), "sqlstate", None)
+            run.is_worth_another_try = state is not None and state.startswith(_TRANSIENT)
+            connection.rollback()
+            with connection.begin():
+                states.fail(connection, definition.id, reason)
+                if run.run_id is not None:
+                    runs.finish(connection, run.run_id, run.progress, as_of=run.first_as_of, error=reason)
+            log.error("computation_failed", key=definition.key, reason=reason.splitlines()[0])
+            return run.report(members=0, error=reason)
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One computation of one definition, on one connection."""
+
+    context: Context
+    catalog: Catalog
+    definition: StoredDefinition
+    as_of: datetime | None
+    full: bool
+    cause: Cause
+    watch: Watcher | None
+    run_id: int | None = None
+    scope: RunScope | None = None
+    first_as_of: datetime | None = None
+    progress: Progress = field(default_factory=Progress)
+    is_worth_another_try: bool = False
+
+    def run(self, connection: Connection) -> RunReport:
+        state, seen, total = self._begin(connection)
+        last = 0
+        done = 0
+        while True:
+            with self._transaction(connection):
+                now = states.lock(connection, self.definition.id)
+                if now.current_version != state.current_version:
+                    raise errors.ComputationFailed("The definition was changed meanwhile; compute it again.")
+                as_of = self._instant(connection, now)
+                batch = connection.execute(_NEXT, {"last": last, "limit": BATCH}).all()
+                if batch:
+                    self._write(connection, batch, as_of, seen)
+                if len(batch) < BATCH:
+                    self._end(connection, state, seen, as_of)
+                    break
+            last = batch[-1].profile_id
+            done += len(batch)
+            if self.watch:
+                self.watch(self.definition.key, done, total)
+        if self.watch:
+            self.watch(self.definition.key, total, total)
+        with connection.begin():
+            members = states.load(connection, [self.definition.id])[self.definition.id].members
+        return self.report(members=members)
+
+    def report(self, *, members: int, error: str | None = None) -> RunReport:
+        return RunReport(
+            run_id=self.run_id,
+            key=self.definition.key,
+            kind=self.definition.kind,
+            cause=self.cause,
+            scope=self.scope,
+            as_of=self.first_as_of,
+            members=members,
+            progress=self.progress,
+            error=error,
+        )
+
+    # --- the first transaction: who is to be looked at ----------------------------------------------------------
+
+    def _begin(self, connection: Connection) -> tuple[State, str, int]:
+        """Choose the scope, and stage the profiles that the batches go through."""
+        with self._transaction(connection):
+            dirty.prepare(connection)
+            state = states.lock(connection, self.definition.id)
+            if state.current_version != self.definition.version:
+                raise errors.ComputationFailed("The definition was changed since it was read; compute it again.")
+            if state.version is None and self.cause in (Cause.MANUAL, Cause.TICK):
+                self.cause = Cause.FIRST
+            seen = states.current_snapshot(connection)
+            self.first_as_of = self._instant(connection, state)
+            everybody = self.full or needs_everybody(self.definition, state)
+            total = None if everybody else self._stage_dirty(connection, state)
+            self.scope = RunScope.ALL if total is None else RunScope.DIRTY
+            self.run_id = runs.start(connection, self.definition.id, state.current_version, self.cause, self.scope)
+            if total is None:
+                total = self._stage_all(connection, state)
+            people = self._people(connection) if self.scope is RunScope.ALL else total
+            self.progress = Progress(evaluated=people)
+        if self.watch:
+            self.watch(self.definition.key, 0, total)
+        return state, seen, total
+
+    def _stage_dirty(self, connection: Connection, state: State) -> int | None:
+        """Stage the dirty set; None where it is so large that everybody is cheaper."""
+        assert state.swept_to is not None
+        assert state.touches_seen is not None
+        assert self.first_as_of is not None
+        count = dirty.stage(
+            connection,
+            seen=state.touches_seen,
+            reasons=self.catalog.reasons[self.definition.id],
+            crossings=list(windows.crossings(self.definition.spec.tree, state.swept_to, self.first_as_of)),
+        )
+        # A tick's cost follows what changed: only where much did, it matters how many there are.
+        if count <= BATCH or count <= _ALL_ABOVE * self._roughly(connection):
+            return count
+        # Who must be told because of a new identity stays staged; the differences join below.
+        connection.execute(text("DELETE FROM engage_pending WHERE NOT must_tell"))
+        return None
+
+    def _stage_all(self, connection: Connection, state: State) -> int:
+        assert self.first_as_of is not None
+        connection.execute(text("CREATE TEMPORARY TABLE IF NOT EXISTS engage_identities (profile_id bigint)"))
+        connection.execute(text("TRUNCATE engage_identities"))
+        connection.execute(text("INSERT INTO engage_identities SELECT profile_id FROM engage_pending WHERE must_tell"))
+        connection.execute(text("TRUNCATE engage_pending"))
+        differences.stage(
+            connection,
+            self._evaluation(Scope.ALL),
+            definition=self.definition.id,
+            is_audience=self.definition.kind == "audience",
+            as_of=self.first_as_of,
+        )
+        if state.version is not None and state.version != state.current_version:
+            connection.execute(_EVERYONE, {"definition": self.definition.id})
+        connection.execute(
+            text(
+                "INSERT INTO engage_pending (profile_id, must_tell) SELECT DISTINCT profile_id, true"
+                " FROM engage_identities ON CONFLICT (profile_id) DO UPDATE SET must_tell = true"
+            )
+        )
+        return int(connection.execute(text("SELECT count(*) FROM engage_pending")).scalar_one())
+
+    # --- each batch ---------------------------------------------------------------------------------------------
+
+    def _write(self, connection: Connection, batch: Sequence[object], as_of: datetime, seen: str) -> None:
+        """Snapshot, change, told and message of one batch of people."""
+        rows = [(int(row[0]), row[1], row[2], bool(row[3]), bool(row[4])) for row in batch]  # type: ignore[index]
+        if self.scope is RunScope.ALL:
+            moved = self._dirty_since(connection, [row[0] for row in rows], as_of, seen)
+            # Whose facts changed meanwhile is left to the next run, whose dirty set begins where this one began.
+            found = [Difference(row[0], row[1], row[2]) for row in rows if row[3] and row[0] not in moved]
+        else:
+            found = differences.differing(
+                connection,
+                self._evaluation(Scope.PROFILES),
+                definition=self.definition.id,
+                is_audience=self.definition.kind == "audience",
+                as_of=as_of,
+                profiles=[row[0] for row in rows],
+            )
+        work = writing.Work(
+            definition=self.definition,
+            run=self.run_id or 0,
+            differences=found,
+            must_tell=[row[0] for row in rows if row[4]],
+        )
+        priority = Priority.FIRST_PUSH if self.cause is Cause.FIRST else Priority.TICK
+        done = writing.write(connection, self.context, self.catalog, [work], as_of=as_of, priority=priority)
+        added = done[self.definition.id]
+        self.progress = Progress(
+            evaluated=self.progress.evaluated,
+            tally=self.progress.tally + added.tally,
+            messages=self.progress.messages + added.messages,
+        )
+
+    def _dirty_since(self, connection: Connection, profiles: Sequence[int], as_of: datetime, seen: str) -> set[int]:
+        if self.as_of is not None:
+            return set()
+        assert self.first_as_of is not None
+        tree = self.definition.spec.tree
+        return dirty.among(
+            connection,
+            seen=seen,
+            reasons=self.catalog.reasons[self.definition.id],
+            crossings=list(windows.crossings(tree, self.first_as_of, as_of)),
+            profiles=profiles,
+        )
+
+    def _end(self, connection: Connection, state: State, seen: str, as_of: datetime) -> None:
+        """t0 becomes the instant of the first transaction: what happened since is the next run's."""
+        assert self.first_as_of is not None
+        assert self.run_id is not None
+        states.advance(connection, state, swept_to=self.first_as_of, seen=seen, live=self.as_of is None, as_of=as_of)
+        runs.finish(connection, self.run_id, self.progress, as_of=self.first_as_of)
+
+    # --- small things -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self, connection: Connection) -> Iterator[None]:
+        with connection.begin():
+            connection.execute(_LOCK_PATIENCE)
+            yield
+
+    def _instant(self, connection: Connection, state: State) -> datetime:
+        return self.as_of or states.instant(connection, state.as_of)
+
+    def _roughly(self, connection: Connection) -> int:
+        estimate = int(connection.execute(_ROUGHLY).scalar_one())
+        return estimate if estimate >= 0 else self._people(connection)
+
+    def _people(self, connection: Connection) -> int:
+        anonymous = self.definition.spec.include_anonymous
+        return int(connection.execute(_PEOPLE, {"anonymous": anonymous}).scalar_one())
+
+    def _evaluation(self, scope: Scope) -> Evaluation:
+        spec = self.definition.spec
+        return evaluation(spec.tree, include_anonymous=spec.include_anonymous, scope=scope, catalog=self.catalog.ids)
+
+
+@contextmanager
+def _held(connection: Connection, definition: int, *, hold: bool) -> Iterator[None]:
+    """Hold a definition over several transactions, so that nobody computes it at another instant in between."""
+    if not hold:
+        yield
+        return
+    with connection.begin():
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        locks.wait_for_session(connection, locks.LockClass.DEFINITION, definition)
+    try:
+        yield
+    finally:
+        if not connection.closed and not connection.invalidated:
+            connection.rollback()
+            with connection.begin():
+                locks.release(connection, locks.LockClass.DEFINITION, definition)

@@ -1,0 +1,72 @@
+"""The definitions as computing needs them: in order, with what refers to what, and where each is told."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from engage_sync import errors
+from engage_sync.definitions import versions
+from engage_sync.definitions.language.walk import references
+from engage_sync.definitions.versions import StoredDefinition
+from engage_sync.evaluation import dirty
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What computing needs to know of the workspace: ids of its destinations by slug."""
+
+    destinations: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Catalog:
+    """All enabled definitions in the order in which they are computed, and how they refer to each other.
+
+    `ids` are by key, `referrers` the ids of those that refer to a key; `reasons` of touches that concern it, by id.
+    """
+
+    definitions: tuple[StoredDefinition, ...]
+    ids: Mapping[str, int] = field(default_factory=dict)
+    referrers: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    reasons: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+    @staticmethod
+    def load(connection: Connection) -> Catalog:
+        found = tuple(versions.load(connection))
+        ids = {definition.key: definition.id for definition in found}
+        reasons = {definition.id: dirty.reasons(definition.spec.tree, ids) for definition in found}
+        referrers: dict[str, set[int]] = defaultdict(set)
+        for definition in found:
+            for key in references(definition.spec.tree) & ids.keys():
+                referrers[key].add(definition.id)
+        return Catalog(
+            definitions=found,
+            ids=ids,
+            referrers={key: frozenset(who) for key, who in referrers.items()},
+            reasons=reasons,
+        )
+
+    def select(self, keys: Collection[str] | None, *, with_references: bool) -> list[StoredDefinition]:
+        """The named definitions (None: all), on demand with all that they refer to, in order.
+
+        Raises errors.NotFound, naming the nearest known key.
+        """
+        if keys is None:
+            return list(self.definitions)
+        by_key = {definition.key: definition for definition in self.definitions}
+        wanted: set[str] = set()
+        waiting = list(keys)
+        while waiting:
+            key = waiting.pop()
+            if key in wanted:
+                continue
+            if key not in by_key:
+                raise errors.NotFound(versions.unknown_key(key, by_key))
+            wanted.add(key)
+            if with_references:
+                waiting.extend(references(by_key[key].spec.tree) & by_key.keys())
+        return [definition for definition in self.definitions if definition.key in wanted]

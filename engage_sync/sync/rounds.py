@@ -1,0 +1,354 @@
+"""A round: many definitions in one transaction, each for whoever was touched or crossed an edge.
+
+Real time is a round whenever something was touched; ticks and computations on demand are rounds, too. A round reads the
+log of touches and the edges once, evaluates each definition for its own people, passes whoever changed on to those that
+refer to it, and writes all differences together. What is too much for a round, or can't be computed in it, is left to a
+run of its own (batches).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from engage_sync.database import locks
+from engage_sync.definitions.language.walk import references
+from engage_sync.definitions.versions import StoredDefinition
+from engage_sync.evaluation import dirty, windows
+from engage_sync.evaluation.compiler import Scope
+from engage_sync.evaluation.dirty import DirtySet
+from engage_sync.evaluation.evaluator import evaluation
+from engage_sync.outbox.enqueue import Priority
+from engage_sync.snapshots import differences, runs, states
+from engage_sync.snapshots.differences import Difference
+from engage_sync.snapshots.runs import Cause, Progress, RunScope
+from engage_sync.snapshots.states import State
+from engage_sync.sync import writing
+from engage_sync.sync.batches import RunReport, needs_everybody
+from engage_sync.sync.catalog import Catalog, Context
+from engage_sync.sync.writing import Work
+
+log = structlog.get_logger(__name__)
+
+# Pairs of definition and profile in one round: what a transaction should take, with seconds to spare.
+MOST = 20_000
+_LOCK_PATIENCE = text("SET LOCAL lock_timeout = '60s'")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What a round is for. `as_of` None: now. `sweeps`: also the edges that time has crossed.
+
+    `waits`: for a definition that somebody else computes; else it is left for the next time.
+    """
+
+    cause: Cause
+    as_of: datetime | None = None
+    sweeps: bool = True
+    waits: bool = False
+
+    @property
+    def priority(self) -> Priority:
+        return Priority.REALTIME if self.cause is Cause.REALTIME else Priority.TICK
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """What a round did. Left are those that were `busy`, and those with more to do than a round should take: `large`.
+
+    `rest` are definitions behind these that weren't begun with. In real time there are no reports: runs have them.
+    """
+
+    reports: Sequence[RunReport] = ()
+    touched: int = 0
+    differences: int = 0
+    messages: int = 0
+    busy: Sequence[StoredDefinition] = ()
+    large: Sequence[StoredDefinition] = ()
+    rest: Sequence[StoredDefinition] = ()
+
+
+def run(
+    engine: Engine, context: Context, catalog: Catalog, definitions: Sequence[StoredDefinition], order: Order
+) -> Round:
+    """One round over definitions in dependency order; those that need everybody to be looked at are left out.
+
+    A definition whose computation fails ends the round: all of them are then returned as `large`, each to be run alone.
+    """
+    if not definitions:
+        return Round()
+    try:
+        with engine.begin() as connection:
+            return _Round(connection, context, catalog, order).run(definitions)
+    except DBAPIError as failure:
+        if failure.connection_invalidated:
+            raise
+        log.warning("round_failed", cause=order.cause, reason=str(failure.orig).splitlines()[0])
+        return Round(large=definitions)
+
+
+@dataclass(kw_only=True, slots=True)
+class _People:
+    """Who is to be looked at for one definition, and those whose identities changed."""
+
+    profiles: set[int] = field(default_factory=set)
+    identities: set[int] = field(default_factory=set)
+
+
+class _Round:
+    def __init__(self, connection: Connection, context: Context, catalog: Catalog, order: Order) -> None:
+        self._connection = connection
+        self._context = context
+        self._catalog = catalog
+        self._order = order
+        self._done: dict[int, Progress] = {}
+        self._milliseconds: dict[int, float] = {}
+        self._waiting: list[Work] = []
+        self._runs: dict[int, int] = {}
+
+    def run(self, definitions: Sequence[StoredDefinition]) -> Round:
+        began = time.perf_counter()
+        if self._is_realtime and not self._order.sweeps and not self._is_anything_new(definitions):
+            return Round()
+        held = self._hold(definitions)
+        busy = [definition for definition in definitions if definition.id not in held]
+        known = states.load(self._connection, sorted(held))
+        ready = [each for each in self._without_referrers(definitions, busy) if _is_ready(each, known.get(each.id))]
+        if not ready:
+            return Round(busy=busy)
+        # Before anything is read, so that nothing falls between this round and the next.
+        seen = states.current_snapshot(self._connection)
+        as_of = self._instant([known[definition.id] for definition in ready])
+        found = dirty.sets(self._connection, self._watches(ready, known), self._sweeps(ready, known, as_of), MOST)
+        now, large, rest = _fitting(ready, found)
+        people = {each.id: _people(found, each.id) for each in now}
+        self._compute(now, people, as_of)
+        self._record(now, people, as_of, (time.perf_counter() - began) * 1000)
+        concerned = now if self._order.sweeps else [each for each in now if people[each.id].profiles]
+        states.saw(
+            self._connection,
+            [definition.id for definition in concerned],
+            seen=seen,
+            as_of=as_of,
+            swept_to=as_of if self._order.sweeps else None,
+            live=self._order.as_of is None,
+        )
+        return Round(
+            reports=() if self._is_realtime else self._reports(now, people, as_of),
+            touched=sum(len(each.profiles) for each in people.values()),
+            differences=sum(map(_total, self._done.values())),
+            messages=sum(progress.messages for progress in self._done.values()),
+            busy=busy,
+            large=large,
+            rest=rest,
+        )
+
+    # --- who, and as of when ------------------------------------------------------------------------------------
+
+    @property
+    def _is_realtime(self) -> bool:
+        return self._order.cause is Cause.REALTIME
+
+    def _is_anything_new(self, definitions: Sequence[StoredDefinition]) -> bool:
+        known = states.load(self._connection, [definition.id for definition in definitions])
+        snapshots = {state.touches_seen for state in known.values() if state.touches_seen is not None}
+        return bool(snapshots) and dirty.is_anything_new(self._connection, snapshots)
+
+    def _hold(self, definitions: Sequence[StoredDefinition]) -> set[int]:
+        """Take the definitions' locks, in the order of ids; the ids of those that could be had."""
+        ids = [definition.id for definition in definitions]
+        if not self._order.waits:
+            return locks.attempt_each(self._connection, locks.LockClass.DEFINITION, ids)
+        self._connection.execute(_LOCK_PATIENCE)
+        locks.wait_for_each(self._connection, locks.LockClass.DEFINITION, ids)
+        return set(ids)
+
+    def _without_referrers(
+        self, definitions: Sequence[StoredDefinition], busy: Sequence[StoredDefinition]
+    ) -> list[StoredDefinition]:
+        """Without the busy ones; on a tick also without what refers to them, which would read them too early."""
+        left = {definition.key for definition in busy}
+        found = []
+        for definition in definitions:
+            if definition.key in left:
+                continue
+            if not self._is_realtime and references(definition.spec.tree) & left:
+                left.add(definition.key)
+                continue
+            found.append(definition)
+        return found
+
+    def _instant(self, known: Sequence[State]) -> datetime:
+        if self._order.as_of is not None:
+            return self._order.as_of
+        return states.instant(self._connection, max((state.as_of for state in known if state.as_of), default=None))
+
+    def _watches(self, ready: Sequence[StoredDefinition], known: Mapping[int, State]) -> list[dirty.Watch]:
+        return [
+            dirty.Watch(
+                definition_id=definition.id,
+                reasons=self._catalog.reasons[definition.id],
+                seen=known[definition.id].touches_seen or "",
+            )
+            for definition in ready
+        ]
+
+    def _sweeps(
+        self, ready: Sequence[StoredDefinition], known: Mapping[int, State], as_of: datetime
+    ) -> list[dirty.Sweep]:
+        found: dict[dirty.Sweep, None] = {}
+        for definition in ready if self._order.sweeps else ():
+            state = known[definition.id]
+            if state.swept_to is None or state.swept_to >= as_of:
+                continue
+            for crossing in windows.crossings(definition.spec.tree, state.swept_to, as_of):
+                # Events turning visible; the other edges of a window lie behind.
+                future_only = state.swept_live and crossing.start > state.swept_to
+                found[dirty.Sweep(definition_id=definition.id, crossing=crossing, future_only=future_only)] = None
+        return list(found)
+
+    # --- what is so, and writing it -----------------------------------------------------------------------------
+
+    def _compute(self, now: Sequence[StoredDefinition], people: dict[int, _People], as_of: datetime) -> None:
+        """Evaluate each definition's people, in dependency order, and write the differences of many together."""
+        here = {definition.id for definition in now}
+        by_id = {definition.id: definition for definition in now}
+        if not self._is_realtime and now:
+            self._runs = runs.start_each(
+                self._connection, [(each.id, each.version) for each in now], self._order.cause, RunScope.DIRTY
+            )
+        for definition in now:
+            if references(definition.spec.tree) & {each.definition.key for each in self._waiting}:
+                # It reads the snapshot of what it refers to: that must be written first.
+                self._flush(as_of, here)
+            mine = people[definition.id]
+            if not mine.profiles:
+                continue
+            began = time.perf_counter()
+            found = self._differing(definition, sorted(mine.profiles), as_of)
+            self._milliseconds[definition.id] = (time.perf_counter() - began) * 1000
+            for referrer in self._catalog.referrers.get(definition.key, frozenset()) & by_id.keys():
+                people[referrer].profiles.update(difference.profile_id for difference in found)
+            if found or mine.identities:
+                self._waiting.append(
+                    Work(definition=definition, run=0, differences=found, must_tell=sorted(mine.identities))
+                )
+        self._flush(as_of, here)
+
+    def _flush(self, as_of: datetime, here: Collection[int]) -> None:
+        if not self._waiting:
+            return
+        if self._is_realtime:
+            self._open_minutes([each.definition for each in self._waiting])
+        work = [replace(each, run=self._runs[each.definition.id]) for each in self._waiting]
+        self._done.update(
+            writing.write(
+                self._connection,
+                self._context,
+                self._catalog,
+                work,
+                as_of=as_of,
+                priority=self._order.priority,
+                aware=here,
+            )
+        )
+        self._waiting.clear()
+
+    def _open_minutes(self, definitions: Sequence[StoredDefinition]) -> None:
+        missing = sorted((each.id, each.version) for each in definitions if each.id not in self._runs)
+        self._runs |= runs.open_minutes(self._connection, missing)
+
+    def _differing(self, definition: StoredDefinition, profiles: Sequence[int], as_of: datetime) -> list[Difference]:
+        spec = definition.spec
+        compiled = evaluation(
+            spec.tree, include_anonymous=spec.include_anonymous, scope=Scope.PROFILES, catalog=self._catalog.ids
+        )
+        return differences.differing(
+            self._connection,
+            compiled,
+            definition=definition.id,
+            is_audience=definition.kind == "audience",
+            as_of=as_of,
+            profiles=profiles,
+        )
+
+    # --- on record ----------------------------------------------------------------------------------------------
+
+    def _record(
+        self, now: Sequence[StoredDefinition], people: Mapping[int, _People], as_of: datetime, took: float
+    ) -> None:
+        """What each did, and how long: its own evaluation, and its share of what the round did for all."""
+        concerned = [each for each in now if people[each.id].profiles] if self._is_realtime else list(now)
+        if self._is_realtime:
+            self._open_minutes(concerned)
+        share = (took - sum(self._milliseconds.values())) / max(1, len(concerned))
+        turns = {
+            self._runs[each.id]: (self._progress(each, people), self._milliseconds.get(each.id, 0.0) + share)
+            for each in concerned
+        }
+        runs.add(self._connection, turns, as_of)
+
+    def _progress(self, definition: StoredDefinition, people: Mapping[int, _People]) -> Progress:
+        progress = self._done.get(definition.id, Progress())
+        return replace(progress, evaluated=len(people[definition.id].profiles))
+
+    def _reports(
+        self, now: Sequence[StoredDefinition], people: Mapping[int, _People], as_of: datetime
+    ) -> list[RunReport]:
+        members = states.load(self._connection, [definition.id for definition in now])
+        return [
+            RunReport(
+                run_id=self._runs[definition.id],
+                key=definition.key,
+                kind=definition.kind,
+                cause=self._order.cause,
+                scope=RunScope.DIRTY,
+                as_of=as_of,
+                members=members[definition.id].members,
+                progress=self._progress(definition, people),
+            )
+            for definition in now
+        ]
+
+
+def _is_ready(definition: StoredDefinition, state: State | None) -> bool:
+    return (
+        state is not None
+        and state.enabled
+        and definition.version == state.current_version
+        and not needs_everybody(definition, state)
+    )
+
+
+def _fitting(
+    ready: Sequence[StoredDefinition], found: Mapping[int, DirtySet] | None
+) -> tuple[list[StoredDefinition], list[StoredDefinition], list[StoredDefinition]]:
+    """From the front, those that fit into a round; the first that is too much for any; and what stands behind."""
+    if found is None:
+        return [], [ready[0]], list(ready[1:])
+    total = 0
+    for place, definition in enumerate(ready):
+        size = len(found[definition.id].profiles) if definition.id in found else 0
+        if size > MOST:
+            return list(ready[:place]), [definition], list(ready[place + 1 :])
+        total += size
+        if total > MOST and place:
+            return list(ready[:place]), [], list(ready[place:])
+    return list(ready), [], []
+
+
+def _people(found: Mapping[int, DirtySet] | None, definition: int) -> _People:
+    mine = (found or {}).get(definition)
+    if mine is None:
+        return _People()
+    return _People(profiles=set(mine.profiles), identities=set(mine.identities))
+
+
+def _total(progress: Progress) -> int:
+    return progress.tally.entered + progress.tally.exited + progress.tally.changed
