@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.walk import walk
+from engage_sync.evaluation import funnels
 
 _TICK = timedelta(microseconds=1)
 
@@ -44,13 +45,13 @@ class Crossing:
 
 
 def ages(stream: tree.Stream) -> Ages:
-    """The intersection of all windows of a stream, in whatever order they stand."""
+    """The intersection of a stream's windows before as_of, in whatever order they stand; not those after a parent."""
     youngest, oldest = timedelta(0), None
     for each in stream.filters:
         match each:
-            case tree.Within():
+            case tree.Within(of_parent=False):
                 near, far = timedelta(0), each.duration.delta
-            case tree.Between():
+            case tree.Between(of_parent=False):
                 near, far = each.nearest.delta, each.farthest.delta
             case _:
                 continue
@@ -63,19 +64,24 @@ def crossings(definition: tree.Node, swept_to: datetime, as_of: datetime) -> Ite
     """The ranges of events for which time alone, going from `swept_to` to `as_of`, may change a definition's value.
 
     An event enters at its timestamp + youngest, the instant included, so (t0, t1]; it has left just after timestamp +
-    oldest, so [t0, t1). Timestamps have microseconds, which makes both ranges half-open ones.
+    oldest, so [t0, t1). What follows a parent is decided when its window closes, at an instant in (t0, t1]. Timestamps
+    have microseconds, which makes all ranges half-open ones.
     """
     for node in walk(definition):
         if not isinstance(node, tree.Stream):
             continue
         window = ages(node)
-        yield Crossing(
-            event=node.event,
-            start=swept_to - window.youngest + _TICK,
-            end=as_of - window.youngest + _TICK,
-        )
+        yield _entering(node.event, window.youngest, swept_to, as_of)
         if window.oldest is not None:
             yield Crossing(event=node.event, start=swept_to - window.oldest, end=as_of - window.oldest)
+        for child in funnels.inside(node):
+            closes = funnels.closes_after(child)
+            if closes is not None:
+                yield _entering(node.event, closes, swept_to, as_of)
+
+
+def _entering(event: str, age: timedelta, swept_to: datetime, as_of: datetime) -> Crossing:
+    return Crossing(event=event, start=swept_to - age + _TICK, end=as_of - age + _TICK)
 
 
 def compares_dates(definition: tree.Node) -> bool:

@@ -206,7 +206,7 @@ class _Run:
             seen = states.current_snapshot(connection)
             self.first_as_of = self._instant(connection, state)
             everybody = self.full or needs_everybody(self.definition, state)
-            total = None if everybody else self._stage_dirty(connection, state)
+            total = self._stage_identities(connection, state) if everybody else self._stage_dirty(connection, state)
             self.scope = RunScope.ALL if total is None else RunScope.DIRTY
             self.run_id = runs.start(connection, self.definition.id, state.current_version, self.cause, self.scope)
             if total is None:
@@ -216,6 +216,11 @@ class _Run:
         if self.watch:
             self.watch(self.definition.key, 0, total)
         return state, seen, total
+
+    def _stage_identities(self, connection: Connection, state: State) -> None:
+        """Everybody is looked at, but who gained or lost an identity must be told though nothing else differs."""
+        if state.touches_seen is not None:
+            dirty.stage(connection, seen=state.touches_seen, reasons=["identity"], crossings=[])
 
     def _stage_dirty(self, connection: Connection, state: State) -> int | None:
         """Stage the dirty set; None where it is so large that everybody is cheaper."""

@@ -120,20 +120,6 @@ def junctions(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 of_events = st.builds(
     "{}{}".format, st.one_of(paths, references_to_people), compared(st.one_of(paths, references_to_people))
 )
-wheres = st.builds(".where({})".format, st.recursive(of_events, junctions, max_leaves=3))
-filters = st.one_of(
-    st.just(""),
-    st.just(""),
-    wheres,
-    st.sampled_from([".sources(exclude: 'app')", ".sources(exclude: 'web', 'other')", ".sources(exclude: 'other')"]),
-)
-
-
-def streams(windows: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    before_or_after = st.one_of(st.tuples(filters, windows), st.tuples(windows, filters)).map("".join)
-    return st.builds("event('{}'){}".format, names, before_or_after)
-
-
 typed = st.one_of(
     st.builds("{}({})".format, st.sampled_from(["sum", "avg", "min", "max"]), paths),
     st.builds("unique({}).count()".format, paths),
@@ -148,6 +134,50 @@ untyped = st.one_of(
     st.builds("{}({})".format, st.sampled_from(["first", "last"]), paths),
     st.builds("mode({}, {})".format, paths, st.sampled_from([1, 2])),
 )
+# What follows an event: windows after it, comparisons with it, and what follows that in turn.
+after = st.sampled_from(
+    ["", ".within(parent: 2 hours)", ".within(parent: 1 day)", ".between(parent: 1 hours, 1 days)", ".within(1 day)",
+     ".within(parent: 3 days).within(parent: 30 hours)", ".within(parent: 1 day).within(2 days)"]
+)  # fmt: skip
+of_parents = st.sampled_from(
+    ["property('p') = property(parent: 'p')", "property(parent: 'q') > 1", "property('p') >= property(parent: 'p')",
+     "property('tags.$') = property(parent: 'tags.$')", "property(parent: 'deep.x').exists()"]
+)  # fmt: skip
+how_often = st.sampled_from(
+    [" >= 1", " = 0", " > 1", " < 1", " <= 1", " != 1", " = 1", ".exists()", " >= property('q')"]
+)
+
+
+def following(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    within_them = st.one_of(st.just(""), st.builds(".where({})".format, st.one_of(inner, of_parents)))
+    stream = st.builds("event('{}'){}{}".format, names, after, within_them)
+    return st.one_of(
+        st.builds("{}.count(){}".format, stream, how_often),
+        st.builds("NOT {}.count(){}".format, stream, how_often),
+        st.builds("{}.{}{}".format, stream, typed, of_numbers),
+        st.builds("{}.{}{}".format, stream, untyped, compared(paths)),
+        junctions(inner),
+    )
+
+
+funnels = st.recursive(of_events, following, max_leaves=4).filter(lambda query: "event(" in query)
+wheres = st.one_of(
+    st.builds(".where({})".format, st.recursive(of_events, junctions, max_leaves=3)),
+    st.builds(".where({})".format, funnels),
+)
+filters = st.one_of(
+    st.just(""),
+    st.just(""),
+    wheres,
+    st.sampled_from([".sources(exclude: 'app')", ".sources(exclude: 'web', 'other')", ".sources(exclude: 'other')"]),
+)
+
+
+def streams(windows: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    before_or_after = st.one_of(st.tuples(filters, windows), st.tuples(windows, filters)).map("".join)
+    return st.builds("event('{}'){}".format, names, before_or_after)
+
+
 as_strings = st.builds("{}({} as string)".format, st.sampled_from(["min", "max"]), paths)
 reducers = st.one_of(
     typed,

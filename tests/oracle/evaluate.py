@@ -33,26 +33,98 @@ class Event:
 
 @dataclass(kw_only=True)
 class Person:
-    """`traits` are those that were sent; `definitions` what other definitions say: absent, or a value."""
+    """`traits` are those that were sent; `definitions` what other definitions say: absent, or a value.
 
+    `keys` are the keys of all definitions: a trait by one of these names is never one that was sent.
+    """
+
+    keys: frozenset[str] = frozenset()
     events: list[Event] = field(default_factory=list)
     traits: dict[str, Any] = field(default_factory=dict)
     definitions: dict[str, Any] = field(default_factory=dict)
 
 
-def is_member(expression: Any, person: Person, as_of: datetime, event: Event | None = None) -> bool:
-    """Whether a condition holds for a person, or inside `where` for one of their events."""
+@dataclass(frozen=True, kw_only=True)
+class At:
+    """The event that `where` looks at, and the one around it."""
+
+    event: Event | None = None
+    parent: Event | None = None
+
+
+NOWHERE = At()
+
+
+def is_member(expression: Any, person: Person, as_of: datetime) -> bool:
+    """Whether a condition holds for a person."""
+    return _holds(expression, person, as_of, NOWHERE, negated=False)
+
+
+def _holds(expression: Any, person: Person, as_of: datetime, at: At, *, negated: bool) -> bool:
+    """Whether a condition holds, or its negation; of a window that is open neither may."""
     match expression:
-        case tree.And():
-            return all(is_member(each, person, as_of, event) for each in expression.operands)
-        case tree.Or():
-            return any(is_member(each, person, as_of, event) for each in expression.operands)
+        case tree.And() | tree.Or():
+            told = [_holds(each, person, as_of, at, negated=negated) for each in expression.operands]
+            return all(told) if isinstance(expression, tree.And) is not negated else any(told)
         case tree.Not():
-            return not is_member(expression.operand, person, as_of, event)
+            return _holds(expression.operand, person, as_of, at, negated=not negated)
         case tree.Comparison():
-            return _compare(expression, person, as_of, event)
+            if _is_open(expression, as_of, at) and not _may_be_told(expression, negated):
+                return False
+            return _compare(expression, person, as_of, at) is not negated
         case _:
             raise NotImplementedError(expression)
+
+
+def _is_open(comparison: tree.Comparison, as_of: datetime, at: At) -> bool:
+    """Whether more events may come that belong to what a comparison looks at: to the window after an event."""
+    if at.event is None or not isinstance(comparison.left, tree.Aggregate):
+        return False
+    own = _window_after(comparison.left.stream)
+    return own is not None and at.event.timestamp + own + _longest_below(comparison.left.stream) > as_of
+
+
+def _may_be_told(comparison: tree.Comparison, negated: bool) -> bool:
+    """More events can only add to a count."""
+    assert isinstance(comparison.left, tree.Aggregate)
+    if comparison.comparator is Comparator.EXISTS:
+        return not negated
+    counts = isinstance(comparison.left.reducer, tree.Count | tree.UniqueCount)
+    rising = (Comparator.AT_LEAST, Comparator.GREATER_THAN)
+    falling = (Comparator.AT_MOST, Comparator.LESS_THAN)
+    return counts and comparison.comparator in (falling if negated else rising)
+
+
+def _window_after(stream: tree.Stream) -> timedelta | None:
+    found = []
+    for each in stream.filters:
+        if isinstance(each, tree.Within) and each.of_parent:
+            found.append(each.duration.delta)
+        if isinstance(each, tree.Between) and each.of_parent:
+            found.append(each.farthest.delta)
+    return min(found, default=None)
+
+
+def _longest_below(stream: tree.Stream) -> timedelta:
+    longest = timedelta(0)
+    for each in stream.filters:
+        if isinstance(each, tree.Where):
+            for below in _streams_in(each.condition):
+                longest = max(longest, (_window_after(below) or timedelta(0)) + _longest_below(below))
+    return longest
+
+
+def _streams_in(expression: Any) -> Iterator[tree.Stream]:
+    match expression:
+        case tree.And() | tree.Or():
+            for each in expression.operands:
+                yield from _streams_in(each)
+        case tree.Not():
+            yield from _streams_in(expression.operand)
+        case tree.Comparison(left=tree.Aggregate(stream=stream)):
+            yield stream
+        case _:
+            return
 
 
 def value_of(definition: Any, person: Person, as_of: datetime) -> Any:
@@ -60,23 +132,22 @@ def value_of(definition: Any, person: Person, as_of: datetime) -> Any:
     if isinstance(definition, tree.TraitRef):
         found = [each for each in _trait(definition, person) if each is not None]
         return found[0] if found else None
-    if not _events(definition.stream, person, as_of):
+    if not _events(definition.stream, person, as_of, None):
         return None
-    value = _reduce(definition, person, as_of)
+    value = _reduce(definition, person, as_of, NOWHERE)
     if isinstance(value, Fraction):
         return _outside(value)
     return value
 
 
-def _compare(comparison: tree.Comparison, person: Person, as_of: datetime, event: Event | None) -> bool:
-    lefts = [each for each in _values(comparison.left, person, as_of, event) if each is not None]
+def _compare(comparison: tree.Comparison, person: Person, as_of: datetime, at: At) -> bool:
+    lefts = [each for each in _values(comparison.left, person, as_of, at) if each is not None]
     arguments: list[Any] = []
     for argument in comparison.arguments:
         if isinstance(argument, tree.Duration):
             arguments.append(argument)
         else:
-            found = _values(argument, person, as_of, event)
-            arguments.append(found[0] if found else None)
+            arguments.extend(_values(argument, person, as_of, at) or [None])
     match comparison.comparator:
         case Comparator.EXISTS:
             return bool(lefts)
@@ -89,6 +160,9 @@ def _compare(comparison: tree.Comparison, person: Person, as_of: datetime, event
 
 
 def _one(comparator: Comparator, left: Any, arguments: Sequence[Any], as_of: datetime) -> bool:
+    if len(arguments) > 1 and comparator not in (Comparator.ONE_OF, Comparator.NONE_OF, Comparator.CONTAINS):
+        # One argument with several values, as `$` finds them: any of them will do.
+        return any(_one(comparator, left, [argument], as_of) for argument in arguments)
     first = arguments[0] if arguments else None
     match comparator:
         case Comparator.EQUALS | Comparator.ONE_OF:
@@ -141,27 +215,28 @@ def _around(comparator: Comparator, left: Any, duration: tree.Duration, as_of: d
             return bool(value >= now + duration.delta)
 
 
-def _values(value: Any, person: Person, as_of: datetime, event: Event | None) -> list[Any]:
+def _values(value: Any, person: Person, as_of: datetime, at: At) -> list[Any]:
     match value:
         case tree.LiteralValue():
             return [value.value]
         case tree.TraitRef():
             return _trait(value, person)
         case tree.PropertyRef():
+            event = at.parent if value.parent else at.event
             assert event is not None
             return list(_walk(event.properties, value.path))
         case tree.ContextRef():
-            assert event is not None
-            return list(_walk(event.context or {}, value.path))
+            assert at.event is not None
+            return list(_walk(at.event.context or {}, value.path))
         case tree.Aggregate():
-            return [_reduce(value, person, as_of)]
+            return [_reduce(value, person, as_of, at)]
         case _:
             raise NotImplementedError(value)
 
 
 def _trait(reference: tree.TraitRef, person: Person) -> list[Any]:
     root, *path = reference.path
-    document = person.definitions.get(root, person.traits.get(root))
+    document = person.definitions.get(root) if root in person.keys else person.traits.get(root)
     return list(_walk(document, path))
 
 
@@ -178,14 +253,28 @@ def _walk(document: Any, path: Sequence[str]) -> Iterator[Any]:
         yield None
 
 
-def _events(stream: tree.Stream, person: Person, as_of: datetime) -> list[Event]:
+def _events(stream: tree.Stream, person: Person, as_of: datetime, parent: Event | None) -> list[Event]:
     found = [each for each in person.events if each.name == stream.event and each.timestamp <= as_of]
+    if parent is not None:
+        found = [each for each in found if each.timestamp > parent.timestamp]
     for filter_ in stream.filters:
         match filter_:
             case tree.Where():
-                found = [each for each in found if is_member(filter_.condition, person, as_of, each)]
+                condition = filter_.condition
+                found = [
+                    each
+                    for each in found
+                    if _holds(condition, person, as_of, At(event=each, parent=parent), negated=False)
+                ]
             case tree.Sources():
                 found = [each for each in found if each.source not in filter_.exclude]
+            case tree.Within(of_parent=True):
+                assert parent is not None
+                found = [each for each in found if each.timestamp <= parent.timestamp + filter_.duration.delta]
+            case tree.Between(of_parent=True):
+                assert parent is not None
+                soonest, latest = parent.timestamp + filter_.nearest.delta, parent.timestamp + filter_.farthest.delta
+                found = [each for each in found if soonest <= each.timestamp <= latest]
             case tree.Within():
                 found = [each for each in found if each.timestamp >= as_of - filter_.duration.delta]
             case tree.Between():
@@ -194,12 +283,13 @@ def _events(stream: tree.Stream, person: Person, as_of: datetime) -> list[Event]
     return sorted(found, key=lambda each: (each.timestamp, each.arrival))
 
 
-def _reduce(aggregate: tree.Aggregate, person: Person, as_of: datetime) -> Any:
-    events = _events(aggregate.stream, person, as_of)
+def _reduce(aggregate: tree.Aggregate, person: Person, as_of: datetime, around: At) -> Any:
+    events = _events(aggregate.stream, person, as_of, around.event)
     reducer = aggregate.reducer
     if isinstance(reducer, tree.Count):
         return len(events)
-    values = [value for event in events for value in _values(reducer.of, person, as_of, event) if value is not None]
+    each_at = [At(event=event, parent=around.event) for event in events]
+    values = [value for at in each_at for value in _values(reducer.of, person, as_of, at) if value is not None]
     numbers = [number for number in map(_number, values) if number is not None]
     texts = [_text(value) for value in values]
     match reducer:
@@ -214,23 +304,18 @@ def _reduce(aggregate: tree.Aggregate, person: Person, as_of: datetime) -> Any:
         case tree.First():
             return values[0] if values else None
         case tree.Last():
-            return _last(reducer, events, person, as_of)
+            return values[-1] if values else None
         case tree.Unique():
             return sorted(set(texts)) or None
         case tree.UniqueCount():
             return len(set(texts))
         case tree.Mode():
-            counted = Counter(texts)
+            counted = Counter(_text(value) for value in values if isinstance(value, list) or not reducer.as_array)
             often = [(-times, text) for text, times in counted.items() if times >= reducer.minimum]
-            return min(often)[1] if often else None
+            found = min(often)[1] if often else None
+            return json.loads(found) if found is not None and reducer.as_array else found
         case _:
             raise NotImplementedError(reducer)
-
-
-def _last(reducer: tree.Last, events: list[Event], person: Person, as_of: datetime) -> Any:
-    """The last value of the last event that has one."""
-    values = [v for event in events for v in _values(reducer.of, person, as_of, event) if v is not None]
-    return values[-1] if values else None
 
 
 def _number(value: Any) -> Fraction | None:
@@ -257,10 +342,30 @@ def _text(value: Any) -> str:
             return str(_outside(value))
         case datetime() | date():
             return value.isoformat()
+        case float():
+            return format(Decimal(repr(value)), "f")
         case dict() | list():
-            return json.dumps(value)
+            return _json_text(value)
         case _:
             return str(value)
+
+
+def _json_text(value: Any) -> str:
+    """As Postgres writes jsonb: a space behind commas and colons, keys by length, numbers in full."""
+    match value:
+        case dict():
+            items = sorted(value.items(), key=lambda item: (len(item[0].encode()), item[0].encode()))
+            return (
+                "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {_json_text(one)}" for key, one in items) + "}"
+            )
+        case list():
+            return "[" + ", ".join(map(_json_text, value)) + "]"
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case None:
+            return "null"
+        case _:
+            return _text(value)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -282,6 +387,8 @@ def _instant(value: Any) -> datetime | None:
             return datetime.combine(value, time(), UTC)
         case bool():
             return None
+        case int() | float() | Fraction() if abs(value) >= 10**14:
+            return None  # no instant that anybody means
         case int() | float() | Fraction():
             seconds = float(value) if abs(value) < 10**11 else float(value) / 1000
             return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)

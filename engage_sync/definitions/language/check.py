@@ -80,18 +80,8 @@ def not_yet_computed(node: tree.Definition, problems: Problems) -> None:
                 problems.add(found.position, message)
             case tree.EntityRef():
                 problems.add(found.position, "linked entities (entity(…)) are understood but not computed yet")
-            case tree.Where(condition=condition):
-                _refuse_funnel(condition, problems)
             case _:
                 pass
-
-
-def _refuse_funnel(condition: tree.Boolean, problems: Problems) -> None:
-    for found in walk(condition):
-        if isinstance(found, tree.Stream):
-            message = "funnels (an event inside where, windows or properties of a parent) are understood but not"
-            problems.add(found.position, f"{message} computed yet")
-            return
 
 
 def _check_places(node: tree.Node, streams: int, problems: Problems) -> None:

@@ -11,11 +11,17 @@ from engage_sync.definitions.language import tree
 def walk(node: tree.Node) -> Iterator[tree.Node]:
     """The node and every node below it, in the order of the text, parents first."""
     yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def children(node: tree.Node) -> list[tree.Node]:
+    """The nodes right below, in the order of the text."""
+    found: list[tree.Node] = []
     for field in fields(node):
         below = getattr(node, field.name)
-        for child in below if isinstance(below, tuple) else (below,):
-            if isinstance(child, tree.Node):
-                yield from walk(child)
+        found += [each for each in (below if isinstance(below, tuple) else (below,)) if isinstance(each, tree.Node)]
+    return found
 
 
 def event_names(node: tree.Node) -> set[str]:
