@@ -176,10 +176,9 @@ def repeat(url: str, copies: int) -> None:
         print(f"repeated to {rows[0]:,} events of {rows[1]:,} profiles in {time.perf_counter() - began:.0f} s")
 
 
-def against_hand(engine: Engine, catalog: Catalog, as_of: datetime, rounds: int) -> dict[str, float]:
-    """Evaluate each definition for everybody, in turn with the SQL by hand. Milliseconds of ours by key."""
+def against_hand(engine: Engine, catalog: Catalog, as_of: datetime, rounds: int) -> None:
+    """Evaluate each definition for everybody, in turn with the SQL by hand."""
     print(f"{'definition':30} {'rows':>8} {'ours ms':>9} {'hand ms':>9} {'ratio':>6}")
-    took: dict[str, float] = {}
     for definition in catalog.definitions:
         compiled = evaluation(definition.spec.tree, include_anonymous=False, scope=Scope.ALL, catalog=catalog.ids)
         hand = BY_HAND[definition.key]
@@ -196,19 +195,19 @@ def against_hand(engine: Engine, catalog: Catalog, as_of: datetime, rounds: int)
                 ours_times.append(_timed(connection, compiled.sql, compiled.arguments(as_of)))
                 hand_times.append(_timed(connection, hand, {"t": as_of}))
         ours, by_hand = statistics.median(ours_times), statistics.median(hand_times)
-        took[definition.key] = ours
         print(f"{definition.key:30} {rows:8,} {ours:9.1f} {by_hand:9.1f} {ours / by_hand:6.2f}")
-    return took
 
 
-def ticks(engine: Engine, context: Context, start: datetime, full_ms: dict[str, float]) -> None:
-    """The 24 ticks of the last day, each definition's median; the full computation after them must change nothing."""
+def ticks(engine: Engine, context: Context, start: datetime) -> None:
+    """The 24 ticks of the last day, each definition's median, beside a full computation, which must change nothing."""
     tick_ms: dict[str, list[float]] = {}
     evaluated: dict[str, list[int]] = {}
     for hour in range(1, 25):
         for report in computation.compute(engine, context, as_of=start + timedelta(hours=hour)):
             tick_ms.setdefault(report.key, []).append(_duration(engine, report.run_id))
             evaluated.setdefault(report.key, []).append(report.progress.evaluated)
+    again = computation.compute(engine, context, as_of=start + timedelta(hours=24), full=True)
+    full_ms = {report.key: _duration(engine, report.run_id) for report in again}
     print(f"{'definition':30} {'people':>8} {'tick ms':>9} {'full ms':>9} {'full/tick':>9}")
     for key, times in tick_ms.items():
         tick = statistics.median(times)
@@ -218,7 +217,6 @@ def ticks(engine: Engine, context: Context, start: datetime, full_ms: dict[str, 
         )
     total = sum(map(statistics.median, tick_ms.values()))
     print(f"{'all':30} {'':8} {total:9.1f} {sum(full_ms.values()):9.1f} {sum(full_ms.values()) / total:9.1f}")
-    again = computation.compute(engine, context, as_of=start + timedelta(hours=24), full=True)
     changed = sum(report.progress.messages + report.progress.tally.changed for report in again)
     changed += sum(report.progress.tally.entered + report.progress.tally.exited for report in again)
     print(f"a full computation after the ticks changes {changed}")
@@ -276,8 +274,8 @@ def main() -> None:
         seconds = time.perf_counter() - began
         values = sum(report.progress.tally.entered for report in first)
         print(f"first computation: {seconds:.1f} s, {values:,} differences, {values / seconds:,.0f} a second in all")
-        full = against_hand(engine, catalog, start, given.rounds)
-        ticks(engine, context, start, full)
+        against_hand(engine, catalog, start, given.rounds)
+        ticks(engine, context, start)
         if given.keep:
             print(f"--database {url}")
     finally:

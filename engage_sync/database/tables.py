@@ -265,6 +265,18 @@ snapshots = Table(
     Index(None, "definition_id", "profile_id"),
 )
 
+# For definitions that compare dates with now: the first instant after the last evaluation at which time alone may
+# change what is said of a profile.
+edges = Table(
+    "edges",
+    metadata,
+    Column("profile_id", BigInteger, nullable=False),
+    Column("definition_id", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    PrimaryKeyConstraint("profile_id", "definition_id"),
+    Index(None, "definition_id", "at"),
+)
+
 # The ledger. `before` and `after` are values; SQL null is "no value".
 changes = Table(
     "changes",

@@ -11,6 +11,7 @@ import secrets
 import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -28,7 +29,8 @@ _ALPHABET = string.ascii_letters + string.digits
 _LOAD = text(
     """
     SELECT definitions.id, definitions.public_id, definitions.kind, definitions.key, definitions.version,
-           definitions.enabled, definitions.file, definitions.deleted_at, definition_versions.document::text AS document
+           definitions.enabled, definitions.file, definitions.created_at, definitions.deleted_at,
+           definition_versions.document::text AS document
     FROM definitions
     JOIN definition_versions ON definition_versions.definition_id = definitions.id
       AND definition_versions.version = definitions.version
@@ -61,7 +63,7 @@ ActionKind = Literal["create", "update", "restore", "unchanged", "missing", "del
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredDefinition:
-    """A definition in its current version. `id` is internal; `public_id` is what leaves."""
+    """A definition in its current version. `id` is internal; `public_id` is what leaves. `created_at` is aware."""
 
     id: int
     public_id: str
@@ -70,7 +72,19 @@ class StoredDefinition:
     version: int
     enabled: bool
     file: str | None
+    created_at: datetime
     spec: DefinitionSpec
+
+    @property
+    def since(self) -> datetime | None:
+        """Events before this instant don't count (`include_historical_data`); None: all do."""
+        match self.spec.include_historical_data:
+            case True:
+                return None
+            case False:
+                return self.created_at
+            case days:
+                return self.created_at - timedelta(days=days)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +153,7 @@ def load(connection: Connection, *, include_disabled: bool = False) -> list[Stor
             version=row.version,
             enabled=row.enabled,
             file=row.file,
+            created_at=row.created_at,
             spec=_spec(row),
         )
         for row in rows

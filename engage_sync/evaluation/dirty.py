@@ -9,7 +9,7 @@ Reads `touches` and `events`; writes the session's own table `engage_pending`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,6 +48,8 @@ _FRESH = """
   WHERE xid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
     AND NOT pg_visible_in_snapshot(xid, CAST(:seen AS pg_snapshot))
     AND reasons && CAST(:reasons AS text[])
+  UNION ALL
+  SELECT profile_id, false FROM edges WHERE definition_id = :definition AND at <= :until
 """
 _STAGE = text(
     """
@@ -105,6 +107,11 @@ _SETS = text(
            AND events.timestamp >= crossing.start_at AND events.timestamp < crossing.end_at
          LIMIT :most)
       ) AS event
+      UNION ALL
+      SELECT dated.definition_id, edge.profile_id, false
+      FROM unnest(CAST(:dated AS integer[])) AS dated (definition_id) CROSS JOIN LATERAL (
+        SELECT profile_id FROM edges WHERE edges.definition_id = dated.definition_id AND edges.at <= :until LIMIT :most
+      ) AS edge
     ), person AS (
       SELECT definition_id, profile_id, bool_or(is_identity) AS is_identity
       FROM fresh GROUP BY definition_id, profile_id
@@ -163,22 +170,36 @@ def prepare(connection: Connection) -> None:
         connection.execute(statement)
 
 
-def stage(connection: Connection, *, seen: str, reasons: Iterable[str], crossings: Sequence[Crossing]) -> int:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Since:
+    """What may have changed one definition's value: touches since `seen`, crossed edges, and dates up to `until`."""
+
+    definition: int
+    seen: str
+    reasons: Collection[str]
+    crossings: Sequence[Crossing]
+    until: datetime | None
+
+    def arguments(self) -> dict[str, object]:
+        return {
+            "definition": self.definition,
+            "seen": self.seen,
+            "reasons": sorted(self.reasons),
+            "names": [crossing.event for crossing in self.crossings],
+            "starts": [crossing.start for crossing in self.crossings],
+            "ends": [crossing.end for crossing in self.crossings],
+            "until": self.until,
+        }
+
+
+def stage(connection: Connection, since: Since) -> int:
     """Fill `engage_pending` with the dirty set; `must_tell` where identities changed. Returns how many profiles."""
-    return connection.execute(_STAGE, _arguments(seen, reasons, crossings)).rowcount
+    return connection.execute(_STAGE, since.arguments()).rowcount
 
 
-def among(
-    connection: Connection,
-    *,
-    seen: str,
-    reasons: Iterable[str],
-    crossings: Sequence[Crossing],
-    profiles: Sequence[int],
-) -> set[int]:
+def among(connection: Connection, since: Since, profiles: Sequence[int]) -> set[int]:
     """Which of the given profiles are dirty."""
-    arguments = {**_arguments(seen, reasons, crossings), "profiles": list(profiles)}
-    return set(connection.execute(_AMONG, arguments).scalars())
+    return set(connection.execute(_AMONG, {**since.arguments(), "profiles": list(profiles)}).scalars())
 
 
 def is_anything_new(connection: Connection, snapshots: Collection[str]) -> bool:
@@ -187,9 +208,17 @@ def is_anything_new(connection: Connection, snapshots: Collection[str]) -> bool:
 
 
 def sets(
-    connection: Connection, watches: Sequence[Watch], sweeps: Sequence[Sweep], most: int
+    connection: Connection,
+    watches: Sequence[Watch],
+    sweeps: Sequence[Sweep],
+    most: int,
+    *,
+    dated: Collection[int],
+    until: datetime,
 ) -> dict[int, DirtySet] | None:
     """The dirty sets of many definitions, by their ids; those with nobody in it are left out.
+
+    `dated` are those of them whose dates are looked at, up to an instant.
 
     None where so much was touched that no round should read it. A set with more than `most` profiles may not be whole.
     """
@@ -210,6 +239,8 @@ def sets(
             "ends": [sweep.crossing.end for sweep in sweeps],
             "future": [sweep.future_only for sweep in sweeps],
             "most": most + 1,
+            "dated": sorted(dated),
+            "until": until,
         },
     ).all()
     if rows[0].touches >= most_touches:
@@ -218,15 +249,4 @@ def sets(
         row.definition_id: DirtySet(profiles=row.profiles, identities=row.identities or ())
         for row in rows
         if row.definition_id is not None
-    }
-
-
-def _arguments(seen: str, reasons: Iterable[str], crossings: Sequence[Crossing]) -> dict[str, object]:
-    starts: list[datetime] = [crossing.start for crossing in crossings]
-    return {
-        "names": [crossing.event for crossing in crossings],
-        "starts": starts,
-        "ends": [crossing.end for crossing in crossings],
-        "seen": seen,
-        "reasons": sorted(reasons),
     }

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.walk import walk
-from engage_sync.evaluation import funnels
+from engage_sync.evaluation import dates, funnels
 
 _TICK = timedelta(microseconds=1)
 
@@ -80,12 +80,10 @@ def crossings(definition: tree.Node, swept_to: datetime, as_of: datetime) -> Ite
                 yield _entering(node.event, closes, swept_to, as_of)
 
 
+def turns_for_all(definition: tree.Node, swept_to: datetime, as_of: datetime) -> bool:
+    """Whether a literal that is compared with now has an edge between two instants: it concerns everybody at once."""
+    return any(swept_to < edge <= as_of for edge in dates.fixed(definition))
+
+
 def _entering(event: str, age: timedelta, swept_to: datetime, as_of: datetime) -> Crossing:
     return Crossing(event=event, start=swept_to - age + _TICK, end=as_of - age + _TICK)
-
-
-def compares_dates(definition: tree.Node) -> bool:
-    """Whether a definition compares a date with the instant of evaluation: its edges lie in data, not in timestamps."""
-    return any(
-        isinstance(node, tree.Comparison) and node.comparator in tree.RELATIVE_TO_NOW for node in walk(definition)
-    )

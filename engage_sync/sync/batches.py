@@ -7,9 +7,9 @@ harmless. A definition that can't be computed is marked with its error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -21,9 +21,8 @@ from engage_sync.database import locks
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, windows
 from engage_sync.evaluation.compiler import Evaluation, Scope
-from engage_sync.evaluation.evaluator import evaluation
 from engage_sync.outbox.enqueue import Priority
-from engage_sync.snapshots import differences, runs, states
+from engage_sync.snapshots import differences, edges, runs, states
 from engage_sync.snapshots.differences import Difference
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
@@ -79,12 +78,7 @@ Watcher = Callable[[str, int, int], None]
 
 def needs_everybody(definition: StoredDefinition, state: State) -> bool:
     """Whether nothing less than a computation for all profiles says what a definition is now."""
-    return (
-        state.version != definition.version
-        or state.swept_to is None
-        or state.touches_seen is None
-        or windows.compares_dates(definition.spec.tree)
-    )
+    return state.version != definition.version or state.swept_to is None or state.touches_seen is None
 
 
 def compute_one(
@@ -205,8 +199,12 @@ class _Run:
                 self.cause = Cause.FIRST
             seen = states.current_snapshot(connection)
             self.first_as_of = self._instant(connection, state)
-            everybody = self.full or needs_everybody(self.definition, state)
-            total = self._stage_identities(connection, state) if everybody else self._stage_dirty(connection, state)
+            everybody = self.full or needs_everybody(self.definition, state) or self._turns_for_all(state)
+            total = None
+            if everybody:
+                self._stage_identities(connection, state)
+            else:
+                total = self._stage_dirty(connection, state)
             self.scope = RunScope.ALL if total is None else RunScope.DIRTY
             self.run_id = runs.start(connection, self.definition.id, state.current_version, self.cause, self.scope)
             if total is None:
@@ -217,22 +215,22 @@ class _Run:
             self.watch(self.definition.key, 0, total)
         return state, seen, total
 
+    def _turns_for_all(self, state: State) -> bool:
+        assert self.first_as_of is not None
+        tree = self.definition.spec.tree
+        return state.swept_to is not None and windows.turns_for_all(tree, state.swept_to, self.first_as_of)
+
     def _stage_identities(self, connection: Connection, state: State) -> None:
         """Everybody is looked at, but who gained or lost an identity must be told though nothing else differs."""
         if state.touches_seen is not None:
-            dirty.stage(connection, seen=state.touches_seen, reasons=["identity"], crossings=[])
+            dirty.stage(connection, self._since(state.touches_seen, None, None, reasons=["identity"]))
 
     def _stage_dirty(self, connection: Connection, state: State) -> int | None:
         """Stage the dirty set; None where it is so large that everybody is cheaper."""
         assert state.swept_to is not None
         assert state.touches_seen is not None
         assert self.first_as_of is not None
-        count = dirty.stage(
-            connection,
-            seen=state.touches_seen,
-            reasons=self.catalog.reasons[self.definition.id],
-            crossings=list(windows.crossings(self.definition.spec.tree, state.swept_to, self.first_as_of)),
-        )
+        count = dirty.stage(connection, self._since(state.touches_seen, state.swept_to, self.first_as_of))
         # A tick's cost follows what changed: only where much did, it matters how many there are.
         if count <= BATCH or count <= _ALL_ABOVE * self._roughly(connection):
             return count
@@ -268,8 +266,9 @@ class _Run:
     def _write(self, connection: Connection, batch: Sequence[object], as_of: datetime, seen: str) -> None:
         """Snapshot, change, told and message of one batch of people."""
         rows = [(int(row[0]), row[1], row[2], bool(row[3]), bool(row[4])) for row in batch]  # type: ignore[index]
+        profiles = [row[0] for row in rows]
         if self.scope is RunScope.ALL:
-            moved = self._dirty_since(connection, [row[0] for row in rows], as_of, seen)
+            moved = self._dirty_since(connection, profiles, as_of, seen)
             # Whose facts changed meanwhile is left to the next run, whose dirty set begins where this one began.
             found = [Difference(row[0], row[1], row[2]) for row in rows if row[3] and row[0] not in moved]
         else:
@@ -279,8 +278,11 @@ class _Run:
                 definition=self.definition.id,
                 is_audience=self.definition.kind == "audience",
                 as_of=as_of,
-                profiles=[row[0] for row in rows],
+                profiles=profiles,
             )
+            next_edges = self.catalog.edges(self.definition, Scope.PROFILES)
+            if next_edges is not None:
+                edges.refresh(connection, next_edges, definition=self.definition.id, as_of=as_of, profiles=profiles)
         work = writing.Work(
             definition=self.definition,
             run=self.run_id or 0,
@@ -300,19 +302,38 @@ class _Run:
         if self.as_of is not None:
             return set()
         assert self.first_as_of is not None
-        tree = self.definition.spec.tree
-        return dirty.among(
-            connection,
+        moved = dirty.among(connection, replace(self._since(seen, self.first_as_of, as_of), until=None), profiles)
+        next_edges = self.catalog.edges(self.definition, Scope.PROFILES)
+        if next_edges is not None:
+            # Those on record are of an earlier instant: they are written anew when the run ends.
+            moved |= edges.coming(connection, next_edges, as_of=self.first_as_of, until=as_of, profiles=profiles)
+        return moved
+
+    def _since(
+        self,
+        seen: str,
+        swept_to: datetime | None,
+        as_of: datetime | None,
+        reasons: Collection[str] | None = None,
+    ) -> dirty.Since:
+        crossings: tuple[windows.Crossing, ...] = ()
+        if swept_to is not None and as_of is not None:
+            crossings = tuple(windows.crossings(self.definition.spec.tree, swept_to, as_of))
+        return dirty.Since(
+            definition=self.definition.id,
             seen=seen,
-            reasons=self.catalog.reasons[self.definition.id],
-            crossings=list(windows.crossings(tree, self.first_as_of, as_of)),
-            profiles=profiles,
+            reasons=self.catalog.reasons[self.definition.id] if reasons is None else reasons,
+            crossings=crossings,
+            until=as_of,
         )
 
     def _end(self, connection: Connection, state: State, seen: str, as_of: datetime) -> None:
         """t0 becomes the instant of the first transaction: what happened since is the next run's."""
         assert self.first_as_of is not None
         assert self.run_id is not None
+        if self.scope is RunScope.ALL:
+            next_edges = self.catalog.edges(self.definition, Scope.ALL)
+            edges.replace(connection, next_edges, definition=self.definition.id, as_of=self.first_as_of)
         states.advance(connection, state, swept_to=self.first_as_of, seen=seen, live=self.as_of is None, as_of=as_of)
         runs.finish(connection, self.run_id, self.progress, as_of=self.first_as_of)
 
@@ -336,8 +357,7 @@ class _Run:
         return int(connection.execute(_PEOPLE, {"anonymous": anonymous}).scalar_one())
 
     def _evaluation(self, scope: Scope) -> Evaluation:
-        spec = self.definition.spec
-        return evaluation(spec.tree, include_anonymous=spec.include_anonymous, scope=scope, catalog=self.catalog.ids)
+        return self.catalog.evaluation(self.definition, scope)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from engage_sync import errors
 from engage_sync.definitions import versions
 from engage_sync.definitions.language.walk import references
 from engage_sync.definitions.versions import StoredDefinition
-from engage_sync.evaluation import dirty
+from engage_sync.evaluation import dirty, evaluator
+from engage_sync.evaluation.compiler import Evaluation, Scope
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +50,21 @@ class Catalog:
             referrers={key: frozenset(who) for key, who in referrers.items()},
             reasons=reasons,
         )
+
+    def evaluation(self, definition: StoredDefinition, scope: Scope) -> Evaluation:
+        """The compiled evaluation of one of them."""
+        spec = definition.spec
+        return evaluator.evaluation(
+            spec.tree,
+            include_anonymous=spec.include_anonymous,
+            scope=scope,
+            catalog=self.ids,
+            since=definition.since,
+        )
+
+    def edges(self, definition: StoredDefinition, scope: Scope) -> Evaluation | None:
+        """The compiled next edges of its dates; None where it compares none with now."""
+        return evaluator.edges(definition.spec.tree, scope=scope, catalog=self.ids)
 
     def select(self, keys: Collection[str] | None, *, with_references: bool) -> list[StoredDefinition]:
         """The named definitions (None: all), on demand with all that they refer to, in order.

@@ -18,7 +18,6 @@ from engage_sync.definitions.model import Workspace
 from engage_sync.definitions.versions import Action, StoredDefinition
 from engage_sync.evaluation import dirty
 from engage_sync.evaluation.compiler import Scope
-from engage_sync.evaluation.evaluator import evaluation
 from engage_sync.snapshots import differences, states
 from engage_sync.sync.catalog import Catalog
 from engage_sync.sync.telling import channels
@@ -156,8 +155,7 @@ def _effect(
 ) -> tuple[Effect, int]:
     """The numbers of one definition, and how many identities they concern."""
     is_audience = definition.kind == "audience"
-    spec = definition.spec
-    compiled = evaluation(spec.tree, include_anonymous=spec.include_anonymous, scope=Scope.ALL, catalog=catalog.ids)
+    compiled = catalog.evaluation(definition, Scope.ALL)
     dirty.prepare(connection)
     differences.stage(connection, compiled, definition=definition.id, is_audience=is_audience, as_of=as_of)
     counts = connection.execute(_COUNTS, {"left": "false" if is_audience else None}).one()

@@ -23,9 +23,8 @@ from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, windows
 from engage_sync.evaluation.compiler import Scope
 from engage_sync.evaluation.dirty import DirtySet
-from engage_sync.evaluation.evaluator import evaluation
 from engage_sync.outbox.enqueue import Priority
-from engage_sync.snapshots import differences, runs, states
+from engage_sync.snapshots import differences, edges, runs, states
 from engage_sync.snapshots.differences import Difference
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
@@ -125,8 +124,16 @@ class _Round:
         # Before anything is read, so that nothing falls between this round and the next.
         seen = states.current_snapshot(self._connection)
         as_of = self._instant([known[definition.id] for definition in ready])
-        found = dirty.sets(self._connection, self._watches(ready, known), self._sweeps(ready, known, as_of), MOST)
-        now, large, rest = _fitting(ready, found)
+        found = dirty.sets(
+            self._connection,
+            self._watches(ready, known),
+            self._sweeps(ready, known, as_of),
+            MOST,
+            dated=self._dated(ready),
+            until=as_of,
+        )
+        concerns_all = {each.id for each in ready if self._order.sweeps and _turns_for_all(each, known[each.id], as_of)}
+        now, large, rest = _fitting(ready, found, concerns_all)
         people = {each.id: _people(found, each.id) for each in now}
         self._compute(now, people, as_of)
         self._record(now, people, as_of, (time.perf_counter() - began) * 1000)
@@ -213,6 +220,11 @@ class _Round:
                 found[dirty.Sweep(definition_id=definition.id, crossing=crossing, future_only=future_only)] = None
         return list(found)
 
+    def _dated(self, ready: Sequence[StoredDefinition]) -> list[int]:
+        if not self._order.sweeps:
+            return []
+        return [each.id for each in ready if self._catalog.edges(each, Scope.PROFILES) is not None]
+
     # --- what is so, and writing it -----------------------------------------------------------------------------
 
     def _compute(self, now: Sequence[StoredDefinition], people: dict[int, _People], as_of: datetime) -> None:
@@ -265,13 +277,12 @@ class _Round:
         self._runs |= runs.open_minutes(self._connection, missing)
 
     def _differing(self, definition: StoredDefinition, profiles: Sequence[int], as_of: datetime) -> list[Difference]:
-        spec = definition.spec
-        compiled = evaluation(
-            spec.tree, include_anonymous=spec.include_anonymous, scope=Scope.PROFILES, catalog=self._catalog.ids
-        )
+        next_edges = self._catalog.edges(definition, Scope.PROFILES)
+        if next_edges is not None:
+            edges.refresh(self._connection, next_edges, definition=definition.id, as_of=as_of, profiles=profiles)
         return differences.differing(
             self._connection,
-            compiled,
+            self._catalog.evaluation(definition, Scope.PROFILES),
             definition=definition.id,
             is_audience=definition.kind == "audience",
             as_of=as_of,
@@ -326,8 +337,12 @@ def _is_ready(definition: StoredDefinition, state: State | None) -> bool:
     )
 
 
+def _turns_for_all(definition: StoredDefinition, state: State, as_of: datetime) -> bool:
+    return state.swept_to is not None and windows.turns_for_all(definition.spec.tree, state.swept_to, as_of)
+
+
 def _fitting(
-    ready: Sequence[StoredDefinition], found: Mapping[int, DirtySet] | None
+    ready: Sequence[StoredDefinition], found: Mapping[int, DirtySet] | None, concerns_all: Collection[int]
 ) -> tuple[list[StoredDefinition], list[StoredDefinition], list[StoredDefinition]]:
     """From the front, those that fit into a round; the first that is too much for any; and what stands behind."""
     if found is None:
@@ -335,7 +350,7 @@ def _fitting(
     total = 0
     for place, definition in enumerate(ready):
         size = len(found[definition.id].profiles) if definition.id in found else 0
-        if size > MOST:
+        if size > MOST or definition.id in concerns_all:
             return list(ready[:place]), [definition], list(ready[place + 1 :])
         total += size
         if total > MOST and place:

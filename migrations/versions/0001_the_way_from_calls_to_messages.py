@@ -118,6 +118,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("slug", name=op.f("uq_destinations_slug")),
     )
     op.create_table(
+        "edges",
+        sa.Column("profile_id", sa.BigInteger(), nullable=False),
+        sa.Column("definition_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("profile_id", "definition_id", name=op.f("pk_edges")),
+    )
+    op.create_index(op.f("ix_edges_definition_id_at"), "edges", ["definition_id", "at"], unique=False)
+    op.create_table(
         "events",
         sa.Column("profile_id", sa.BigInteger(), nullable=False),
         sa.Column("name", sa.Text(collation="C"), nullable=False),
@@ -400,5 +408,9 @@ def upgrade() -> None:
         # Queues: rows come and go, so that dead ones must be cleared long before a fifth of the table is dead.
         "ALTER TABLE inbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000)"
     )
+    # Values change in place: with room on their pages no index has to hear of it.
+    op.execute("ALTER TABLE snapshots SET (fillfactor = 80)")
+    op.execute("ALTER TABLE told SET (fillfactor = 80)")
+    op.execute("ALTER TABLE computations SET (fillfactor = 50)")
     op.execute("ALTER TABLE messages SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000)")
     op.execute("ALTER TABLE lanes SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000)")

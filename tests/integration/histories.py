@@ -198,6 +198,9 @@ def expressions(windows: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds("{}.{}{}".format, streams(windows), untyped, compared(references_to_people)),
         st.builds("{}.unique({}){}".format, streams(windows), paths, of_lists),
         st.builds("{}{}".format, references_to_people, compared(references_to_people)),
+        st.sampled_from(
+            ["literal(2026-03-02).within_next(1 day)", "NOT literal('2026-03-02T10:00:00Z').within_last(30 hours)"]
+        ),
         st.sampled_from(["trait('plan.k') = 1", "trait('plan.$') = 'a'", "trait('spent') >= 2"]),
         st.sampled_from(["trait('first') = 'true'", "trait('first') = 'false'", "trait('first').absent()"]),
     )

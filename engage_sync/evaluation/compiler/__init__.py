@@ -38,13 +38,13 @@ from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.walk import walk
 from engage_sync.evaluation import operands, presence, windows
-from engage_sync.evaluation.compiler import events, reducers
+from engage_sync.evaluation.compiler import edges, events, reducers
 from engage_sync.evaluation.compiler.conditions import Conditions, Row
 from engage_sync.evaluation.compiler.events import Event
 from engage_sync.evaluation.compiler.sources import PROFILES, Scope, Source, Sources
 from engage_sync.evaluation.operands import Condition
 
-__all__ = ["Evaluation", "Scope", "compile_evaluation", "render"]
+__all__ = ["Evaluation", "Scope", "compile_edges", "compile_evaluation"]
 
 _DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
@@ -82,6 +82,12 @@ def compile_evaluation(
     if isinstance(definition, tree.Aggregate | tree.TraitRef):
         return render(compiler.values(definition))
     return render(compiler.members(definition))
+
+
+def compile_edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, int]) -> Evaluation | None:
+    """Compile the next edges of dates: rows (profile_id, at). None where the definition compares no date with now."""
+    statement = edges.select_edges(definition, scope=scope, catalog=catalog)
+    return None if statement is None else render(statement)
 
 
 def render(statement: Select[Any]) -> Evaluation:
@@ -130,9 +136,7 @@ class _Compiler:
     def _people(self, expression: Any, sources: Sequence[Source]) -> tuple[ColumnElement[int], FromClause]:
         """Who comes into question, joined with what is known of them."""
         if self.scope is Scope.PROFILES:
-            scope = _scope()
-            profile_id, rows = self._restrict(scope.c.profile_id, scope)
-            return profile_id, _left_join(rows, profile_id, sources)
+            return self._from_profiles(sources)
         needed = presence.needed_for_true(expression) if expression is not None else frozenset()
         first = [source for source in sources if needed & source.columns.keys()]
         if first:
@@ -147,12 +151,15 @@ class _Compiler:
                 rows = rows.outerjoin(source.rows, profile_id == source.profile_id, full=True)
                 profile_id = func.coalesce(profile_id, source.profile_id)
             return self._restrict(profile_id, rows)
-        profiles = tables.profiles.alias("profile")
-        if self.include_anonymous:
-            everyone: FromClause = profiles
-        else:
-            everyone = select(profiles.c.id).where(profiles.c.is_known).subquery("profile")
-        return everyone.c.id, _left_join(everyone, everyone.c.id, sources)
+        return self._from_profiles(sources)
+
+    def _from_profiles(self, sources: Sequence[Source]) -> tuple[ColumnElement[int], FromClause]:
+        profile = tables.profiles.alias("profile")
+        asked: list[Condition] = [] if self.include_anonymous else [profile.c.is_known]
+        if self.scope is Scope.PROFILES:
+            asked.append(profile.c.id == func.any(PROFILES))
+        people = select(profile.c.id).where(*asked).subquery("person")
+        return people.c.id, _left_join(people, people.c.id, sources)
 
     def _restrict(self, profile_id: ColumnElement[int], rows: FromClause) -> tuple[ColumnElement[int], FromClause]:
         """Leave anonymous profiles out, unless the definition includes them."""
@@ -226,10 +233,6 @@ def _only_existence(expression: Any) -> frozenset[presence.Leaf]:
         for comparison in comparisons
         if isinstance(comparison.left, tree.Aggregate) and comparison.left not in number_matters
     )
-
-
-def _scope() -> FromClause:
-    return select(func.unnest(PROFILES).label("profile_id")).subquery("scope")
 
 
 def _left_join(rows: FromClause, profile_id: ColumnElement[int], sources: Sequence[Source]) -> FromClause:

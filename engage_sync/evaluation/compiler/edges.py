@@ -1,0 +1,67 @@
+"""When a date will next change what a definition says: the edges of comparisons with now, which lie in data.
+
+    select_edges(tree, …) → rows (profile_id, at): the first edge of each profile after as_of
+
+Of a value inside events all events of that name count, whether the query's windows hold them or not: an edge too many
+costs one evaluation, an edge too few would be a mistake. Rules: docs/decisions/0011-dates-compared-with-now.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, DateTime, Select, case, cast, func, literal, select, union_all
+
+from engage_sync.database import tables
+from engage_sync.definitions.language import tree
+from engage_sync.definitions.language.tree import Comparator
+from engage_sync.evaluation import dates, operands
+from engage_sync.evaluation.compiler import events
+from engage_sync.evaluation.compiler.events import AS_OF, Event
+from engage_sync.evaluation.compiler.sources import PROFILES, Scope
+
+
+def select_edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, int]) -> Select[Any] | None:
+    """The statement; None where the definition compares no date of people or events with now."""
+    parts = [_select_one(each, scope, catalog) for each in dates.dated(definition)]
+    if not parts:
+        return None
+    edge = union_all(*parts).subquery("edge")
+    first = func.min(edge.c.at)
+    return select(edge.c.profile_id, first.label("at")).group_by(edge.c.profile_id).having(first.is_not(None))
+
+
+def _select_one(found: dates.Dated, scope: Scope, catalog: Mapping[str, int]) -> Select[Any]:
+    """(profile_id, at) for each value; at is null where no edge is left."""
+    rows: Any
+    if isinstance(found.value, tree.TraitRef):
+        root, *path = found.value.path
+        definition = catalog.get(root)
+        rows = tables.traits if definition is None else tables.snapshots
+        mine = rows.c.name == root if definition is None else rows.c.definition_id == definition
+        value = events.walk(rows.c.value, path)
+    else:
+        rows = tables.events.alias("event")
+        mine = rows.c.name == found.event
+        value = Event(rows=rows).read(found.value)
+    person, asked = rows.c.profile_id, [mine]
+    if scope is Scope.PROFILES:
+        asked.append(person == func.any(PROFILES))
+    if "$" in found.value.path:
+        each = events.each(value, found.value.path)
+        rows, value = rows.join(each, literal(True)), each.c.value
+    at = operands.instant(operands.Operand(kind=operands.Kind.JSON, expression=value))
+    return (
+        select(person.label("profile_id"), _next(at, found.comparator, found.duration).label("at"))
+        .select_from(rows)
+        .where(*asked)
+    )
+
+
+def _next(at: ColumnElement[Any], comparator: Comparator, duration: tree.Duration) -> ColumnElement[Any]:
+    """The first edge after as_of of a value that lies at an instant."""
+    start = func.timezone("UTC", func.date_trunc("day", func.timezone("UTC", at))) if duration.in_calendar_days else at
+    edges = [cast(start + literal(offset), DateTime(timezone=True)) for offset in dates.offsets(comparator, duration)]
+    later = [case((edge > AS_OF, edge)) for edge in edges]
+    return func.least(*later) if len(later) > 1 else later[0]
