@@ -53,13 +53,12 @@ class Event:
         return walk(self.rows.c[document], path)
 
 
-def read_once(rows: Any, base: Sequence[Condition], references: Sequence[tree.EventField]) -> Event:
+def read_once(rows: Any, base: Sequence[Condition], places: Sequence[Place]) -> Event:
     """Those events with what is asked of each, walked to once: a typed reading mentions its value several times.
 
-    OFFSET 0 keeps the planner from putting the walk back to where it is mentioned. Not for everybody's evaluation, as
-    it also keeps the planner from using several processors.
+    OFFSET 0 keeps the planner from putting the walk back to where the value is mentioned; whole documents that are
+    carried into a sort or a hash cost more than the evaluation itself.
     """
-    places = list(dict.fromkeys(place(reference) for reference in references))
     read = [walk(rows.c[document], path).label(f"field_{number}") for number, (document, path) in enumerate(places)]
     kept = [rows.c.profile_id, rows.c.timestamp, rows.c.id, rows.c.source_id]
     once = select(*kept, *read).where(*base).offset(literal_column("0")).subquery("read")

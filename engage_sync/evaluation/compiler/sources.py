@@ -72,14 +72,8 @@ class Sources:
 
     def _pass(self, group: Sequence[tree.Aggregate], name: str, existing: frozenset[presence.Leaf]) -> Source:
         """One pass over the events of one name, grouped by profile, with a column a leaf."""
-        event = Event(rows=tables.events.alias("event"))
         widest = reduce(lambda one, other: one if one.covers(other) else other, map(_ages, group))
-        base = [event.c.name == group[0].stream.event, *events.within(event, widest, self.conditions.since)]
-        if self.scope is Scope.PROFILES:
-            base.append(event.c.profile_id == func.any(PROFILES))
-            asked = [reference for leaf in group for reference in _asked(leaf)]
-            if asked:
-                event, base = events.read_once(event.rows, base, asked), []
+        event, base = self._events(group, widest)
         if len(group) == 1:
             base.extend(self.conditions.filters(group[0].stream, event))
             if group[0] in existing:
@@ -103,6 +97,16 @@ class Sources:
             rows=subquery,
             columns={leaf: reducers.operand(leaf.reducer, column) for leaf, column in zip(group, values, strict=True)},
         )
+
+    def _events(self, group: Sequence[tree.Aggregate], widest: windows.Ages) -> tuple[Event, list[Condition]]:
+        """The events of a pass, and what is still to be asked of each."""
+        name = group[0].stream.event
+        places = tuple(sorted({events.place(reference) for leaf in group for reference in _asked(leaf)}))
+        event = Event(rows=tables.events.alias("event"))
+        base = [event.c.name == name, *events.within(event, widest, self.conditions.since)]
+        if self.scope is Scope.PROFILES:
+            base.append(event.c.profile_id == func.any(PROFILES))
+        return (events.read_once(event.rows, base, places), []) if places else (event, base)
 
 
 def _asked(leaf: tree.Aggregate) -> list[tree.EventField]:
