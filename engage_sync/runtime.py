@@ -110,7 +110,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             workspace=workspace,
             engine=engine,
             source_ids=sources,
-            context=Context(destinations=destinations),
+            context=Context(destinations=destinations, patience=settings.compute_timeout),
         )
     finally:
         engine.dispose()

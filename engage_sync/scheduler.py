@@ -1,6 +1,7 @@
 """When things are computed: one leader among any number of processes.
 
-Each job is a line that calls a use case: resolving the inbox, real time, first computations, ticks, upkeep. The leader
+Each job is a line that calls a use case: resolving the inbox, real time, first computations, ticks, upkeep. What takes
+long (everybody's computation, a slow definition) runs beside them on threads of its own and delays nobody. The leader
 holds a session's advisory lock; when its process or its connection dies, the lock is free, and another takes over
 within seconds. A wake-up by NOTIFY may be lost, so every loop also polls.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -23,12 +25,13 @@ from engage_sync import clock, errors, waiting
 from engage_sync.database import channels, locks, migrate
 from engage_sync.database import engine as database
 from engage_sync.database.listener import Listener
+from engage_sync.definitions.language import references
 from engage_sync.definitions.versions import StoredDefinition, is_realtime, lookback_keys
 from engage_sync.snapshots import states
 from engage_sync.snapshots.runs import Cause
 from engage_sync.snapshots.states import State
 from engage_sync.sync import compute as computation
-from engage_sync.sync.batches import RunReport
+from engage_sync.sync.batches import RunReport, compute_one
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.ingest import resolve_inbox
 from engage_sync.sync.rounds import Order, Round
@@ -40,6 +43,10 @@ _ASK_EVERY = 5.0
 # How often the edges of real-time definitions are swept, and the longest that a lost notification delays anything.
 _POLL = 1.0
 _LEADER_RETRY = 2.0
+# Definitions that are computed alone at the same time, each with a connection of its own.
+_ALONE = 2
+# How long a stop lets running computations finish before it cancels their statements.
+_PATIENCE_AT_STOP = 3.0
 _CHANGED = text("SELECT count(*), max(updated_at), max(version) FROM definitions")
 
 
@@ -66,6 +73,8 @@ class Scheduler:
         self._catalog_mark: tuple[Any, ...] | None = None
         self._at_once: list[StoredDefinition] = []
         self._swept_at = float("-inf")
+        self._threads = ThreadPoolExecutor(_ALONE, thread_name_prefix="computing alone")
+        self._alone: dict[int, Future[RunReport | None]] = {}
         self.is_leader = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -82,30 +91,88 @@ class Scheduler:
             finally:
                 self.is_leader = False
                 await asyncio.to_thread(leadership.close)
+        await self._end_alone()
 
     def run_due(self) -> list[RunReport]:
-        """Compute what is due now: definitions without a snapshot of their version, and those whose tick has come."""
+        """Compute what is due now: definitions without a snapshot of their version, and those whose tick has come.
+
+        Returns what rounds did. What must be computed alone goes on by itself (`until_alone_are_done`); what refers to
+        it stays due until then.
+        """
         with self._engine.begin() as connection:
             catalog = self._load(connection)
             known = states.load(connection, [definition.id for definition in catalog.definitions])
             now = states.instant(connection, None)
         new = {definition.id for definition in computation.never_computed(catalog.definitions, known)}
-        due = [
-            definition
-            for definition in catalog.definitions
-            if definition.id in new or self._is_due(definition, known[definition.id], now)
-        ]
-        return computation.compute_each(self._engine, self._context, catalog, due, Order(cause=Cause.TICK))
+        together: list[StoredDefinition] = []
+        later = self._keys_under_way(catalog)
+        for definition in catalog.definitions:
+            if definition.id not in new and not self._is_due(definition, known[definition.id], now):
+                continue
+            if definition.key in later or references(definition.spec.tree) & later:
+                later.add(definition.key)
+            elif computation.goes_alone(definition, known.get(definition.id)):
+                self._start_alone(catalog, definition, Cause.TICK)
+                later.add(definition.key)
+            else:
+                together.append(definition)
+        reports: list[RunReport] = []
+        order = Order(cause=Cause.TICK)
+        for done in computation.in_rounds(self._engine, self._context, catalog, together, order):
+            reports.extend(done.reports)
+            for definition in done.large:
+                self._start_alone(catalog, definition, Cause.TICK)
+        return reports
 
     def turn(self, *, sweeps: bool) -> Round:
         """One turn of real time."""
         with self._engine.begin() as connection:
             catalog = self._load(connection)
-        return computation.turn(self._engine, self._context, catalog, self._at_once, sweeps=sweeps)
+        done = computation.turn(self._engine, self._context, catalog, self._at_once, sweeps=sweeps)
+        for definition in done.large:
+            self._start_alone(catalog, definition, Cause.REALTIME)
+        return done
+
+    def until_alone_are_done(self) -> list[RunReport]:
+        """Wait for the computations that go on by themselves; what they did."""
+        found = [future.result() for future in list(self._alone.values())]
+        return [report for report in found if report is not None]
 
     def resolve(self) -> int:
         """Resolve one batch of the inbox; returns how many calls it took."""
         return resolve_inbox(self._engine, self._limits).taken
+
+    # --- what takes long ----------------------------------------------------------------------------------------
+
+    def _keys_under_way(self, catalog: Catalog) -> set[str]:
+        running = {definition for definition, future in self._alone.items() if not future.done()}
+        return {definition.key for definition in catalog.definitions if definition.id in running}
+
+    def _start_alone(self, catalog: Catalog, definition: StoredDefinition, cause: Cause) -> None:
+        before = self._alone.get(definition.id)
+        if (before is None or before.done()) and not self._context.stopping.is_set():
+            self._alone[definition.id] = self._threads.submit(self._compute_alone, catalog, definition, cause)
+
+    def _compute_alone(self, catalog: Catalog, definition: StoredDefinition, cause: Cause) -> RunReport | None:
+        try:
+            return compute_one(self._engine, self._context, catalog, definition, cause=cause)
+        except (DBAPIError, errors.EngageSyncError) as failure:
+            # It stays due; what ends here is the database's trouble.
+            log.error("job_failed", job=f"computing {definition.key}", reason=str(failure).splitlines()[0])
+            return None
+
+    async def _end_alone(self) -> None:
+        """Let what runs alone finish for a moment; then cut it short. It is repeated by whoever leads next."""
+        self._context.stopping.set()
+        running = [asyncio.wrap_future(future) for future in self._alone.values() if not future.done()]
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if not running:
+            return
+        _, pending = await asyncio.wait(running, timeout=_PATIENCE_AT_STOP)
+        if pending:
+            log.info("computations_cut_short", number=len(pending))
+            await asyncio.to_thread(database.cancel_statements, self._engine)
+            await asyncio.wait(pending, timeout=_PATIENCE_AT_STOP)
 
     # --- leading ------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     retry_for: float = Field(
         default=4 * 3600.0, gt=0, description="Seconds after which a message that keeps failing is a dead letter."
     )
+    compute_timeout: float = Field(
+        default=600.0, gt=0, description="Seconds that evaluating one definition may take before it counts as failed."
+    )
     inbox_wait: float = Field(
         default=0.002, ge=0, le=1, description="Seconds that accepted calls wait for others to share their commit."
     )

@@ -5,12 +5,14 @@ Everything below the use cases takes a `Connection` and never commits. Sessions 
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import Any
 
 import orjson
 import psycopg
 import sqlalchemy
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import make_url
 
 from engage_sync import errors
@@ -49,12 +51,28 @@ def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-s
         connect_args={
             **_KEEPALIVE,
             "connect_timeout": 10,
-            "application_name": application,
+            # The process's own, by which it finds its statements again (cancel_statements).
+            "application_name": f"{application} {socket.gethostname()[:30]} {os.getpid()}",
             "options": "-c timezone=UTC -c jit=off",
         },
     )
     event.listen(engine, "connect", _prepare_sooner)
     return engine
+
+
+def cancel_statements(engine: Engine) -> int:
+    """Cancel what this process's connections of the pool are executing right now; how many there were."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                """
+                SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid()
+                  AND state = 'active'
+                """
+            )
+        )
+        return len(rows.all())
 
 
 def connect_directly(url: str, *, application: str) -> psycopg.Connection[Any]:

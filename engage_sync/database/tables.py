@@ -251,6 +251,8 @@ computations = Table(
     Column("as_of", Instant),
     Column("members", BigInteger, nullable=False, server_default=text("0")),
     Column("computed_at", Instant),
+    # Microseconds that evaluating one profile takes, smoothed over runs that took long enough to tell.
+    Column("cost", Float),
     Column("error", Text),
 )
 

@@ -190,7 +190,6 @@ def _warnings(read: _Read) -> list[errors.Problem]:
     assert shape is not None
     unheeded = {
         "guard": shape.guard is not None,
-        "include_historical_data": shape.include_historical_data is not True,
         "on_delete": shape.on_delete == "sweep",
     }
     found = [

@@ -18,7 +18,10 @@ from engage_sync.database import locks
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """`version` None: never computed. Instants are aware, in UTC; `touches_seen` is the text of a pg_snapshot."""
+    """`version` None: never computed. Instants are aware, in UTC; `touches_seen` is the text of a pg_snapshot.
+
+    `cost` are the microseconds that evaluating one profile takes; None: not known yet.
+    """
 
     definition_id: int
     version: int | None
@@ -27,6 +30,7 @@ class State:
     touches_seen: str | None
     as_of: datetime | None
     members: int
+    cost: float | None
     error: str | None
     current_version: int
     enabled: bool
@@ -35,7 +39,7 @@ class State:
 _LOAD = text(
     """
     SELECT definitions.id AS definition_id, computations.version, swept_to, coalesce(swept_live, false) AS swept_live,
-           touches_seen::text AS touches_seen, as_of, coalesce(members, 0) AS members, error,
+           touches_seen::text AS touches_seen, as_of, coalesce(members, 0) AS members, cost, error,
            definitions.version AS current_version,
            definitions.enabled AND definitions.deleted_at IS NULL AS enabled
     FROM definitions LEFT JOIN computations ON computations.definition_id = definitions.id
@@ -70,6 +74,23 @@ _SEEN = text(
         swept_to = coalesce(CAST(:swept_to AS timestamptz), swept_to),
         swept_live = CASE WHEN CAST(:swept_to AS timestamptz) IS NULL THEN swept_live ELSE :live END, error = NULL
     WHERE definition_id = ANY(:definitions)
+    """
+)
+_COST = text(
+    """
+    UPDATE computations SET cost = coalesce(0.7 * computations.cost + 0.3 * took.cost, took.cost)
+    FROM unnest(CAST(:definitions AS integer[]), CAST(:costs AS float8[])) AS took (definition_id, cost)
+    WHERE computations.definition_id = took.definition_id
+    """
+)
+# Below both, what a statement costs by itself hides what a person does.
+_TELLING_MILLISECONDS, _TELLING_PEOPLE = 50.0, 100
+_CARRY_OVER = text(
+    """
+    UPDATE computations SET version = definitions.version
+    FROM definitions
+    WHERE definitions.id = computations.definition_id AND definitions.key = ANY(:keys)
+      AND computations.version = definitions.version - 1
     """
 )
 _FAIL = text(
@@ -146,6 +167,23 @@ def saw(
     if definitions:
         given = {"seen": seen, "as_of": as_of, "swept_to": swept_to, "live": live}
         connection.execute(_SEEN, {**given, "definitions": list(definitions)})
+
+
+def learn_cost(connection: Connection, took: Mapping[int, tuple[float, int]]) -> None:
+    """Remember how long evaluations took: (milliseconds, people) by definition."""
+    telling = {
+        definition: milliseconds * 1000 / max(1, people)
+        for definition, (milliseconds, people) in took.items()
+        if milliseconds >= _TELLING_MILLISECONDS or people >= _TELLING_PEOPLE
+    }
+    if telling:
+        connection.execute(_COST, {"definitions": list(telling), "costs": list(telling.values())})
+
+
+def carry_over(connection: Connection, keys: Sequence[str]) -> None:
+    """The newest version of these says the same of everybody as the one before it: it need not be computed anew."""
+    if keys:
+        connection.execute(_CARRY_OVER, {"keys": list(keys)})
 
 
 def fail(connection: Connection, definition: int, error: str) -> None:

@@ -7,6 +7,7 @@ harmless. A definition that can't be computed is marked with its error.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,9 @@ _ALL_ABOVE = 0.2
 # Deadlocks and serialization failures (SQLSTATE class 40): the same run may succeed a moment later.
 _TRANSIENT = "40"
 _ATTEMPTS = 4
+_TIMED_OUT = "57014"
 _LOCK_PATIENCE = text("SET LOCAL lock_timeout = '60s'")
+_STATEMENT_PATIENCE = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 _PEOPLE = text("SELECT count(*) FROM profiles WHERE is_known OR :anonymous")
 # Roughly how many profiles there are, without counting them; -1 before the first ANALYZE.
 _ROUGHLY = text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('profiles')")
@@ -122,8 +125,18 @@ def _attempt(engine: Engine, run: _Run) -> RunReport:
             state = getattr(getattr(failure, "orig", None), "sqlstate", None)
             run.is_worth_another_try = state is not None and state.startswith(_TRANSIENT)
             connection.rollback()
+            if run.context.stopping.is_set():
+                # Cut short by us: it says nothing about the definition, and will be repeated.
+                reason = "The process was stopped; the run is repeated."
+                run.is_worth_another_try = False
+            elif state == _TIMED_OUT:
+                reason = (
+                    f"It took longer than {run.context.patience:g} seconds (ENGAGE_SYNC_COMPUTE_TIMEOUT)."
+                    " Narrow its windows, or give it more time."
+                )
             with connection.begin():
-                states.fail(connection, definition.id, reason)
+                if not run.context.stopping.is_set():
+                    states.fail(connection, definition.id, reason)
                 if run.run_id is not None:
                     runs.finish(connection, run.run_id, run.progress, as_of=run.first_as_of, error=reason)
             log.error("computation_failed", key=definition.key, reason=reason.splitlines()[0])
@@ -146,6 +159,7 @@ class _Run:
     first_as_of: datetime | None = None
     progress: Progress = field(default_factory=Progress)
     is_worth_another_try: bool = False
+    _milliseconds: float = 0.0
 
     def run(self, connection: Connection) -> RunReport:
         state, seen, total = self._begin(connection)
@@ -207,10 +221,12 @@ class _Run:
                 total = self._stage_dirty(connection, state)
             self.scope = RunScope.ALL if total is None else RunScope.DIRTY
             self.run_id = runs.start(connection, self.definition.id, state.current_version, self.cause, self.scope)
+            began = time.perf_counter()
             if total is None:
                 total = self._stage_all(connection, state)
             people = self._people(connection) if self.scope is RunScope.ALL else total
             self.progress = Progress(evaluated=people)
+            self._milliseconds = (time.perf_counter() - began) * 1000
         if self.watch:
             self.watch(self.definition.key, 0, total)
         return state, seen, total
@@ -272,6 +288,7 @@ class _Run:
             # Whose facts changed meanwhile is left to the next run, whose dirty set begins where this one began.
             found = [Difference(row[0], row[1], row[2]) for row in rows if row[3] and row[0] not in moved]
         else:
+            began = time.perf_counter()
             found = differences.differing(
                 connection,
                 self._evaluation(Scope.PROFILES),
@@ -280,6 +297,7 @@ class _Run:
                 as_of=as_of,
                 profiles=profiles,
             )
+            self._milliseconds += (time.perf_counter() - began) * 1000
             next_edges = self.catalog.edges(self.definition, Scope.PROFILES)
             if next_edges is not None:
                 edges.refresh(connection, next_edges, definition=self.definition.id, as_of=as_of, profiles=profiles)
@@ -336,6 +354,9 @@ class _Run:
             edges.replace(connection, next_edges, definition=self.definition.id, as_of=self.first_as_of)
         states.advance(connection, state, swept_to=self.first_as_of, seen=seen, live=self.as_of is None, as_of=as_of)
         runs.finish(connection, self.run_id, self.progress, as_of=self.first_as_of)
+        if self.scope is RunScope.DIRTY:
+            # Everybody's evaluation reads in another way, and says little of what one person costs.
+            states.learn_cost(connection, {self.definition.id: (self._milliseconds, self.progress.evaluated)})
 
     # --- small things -------------------------------------------------------------------------------------------
 
@@ -343,6 +364,8 @@ class _Run:
     def _transaction(self, connection: Connection) -> Iterator[None]:
         with connection.begin():
             connection.execute(_LOCK_PATIENCE)
+            patience = str(round(self.context.patience * 1000))
+            connection.execute(_STATEMENT_PATIENCE, {"milliseconds": patience})
             yield
 
     def _instant(self, connection: Connection, state: State) -> datetime:

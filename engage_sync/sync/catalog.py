@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +19,14 @@ from engage_sync.evaluation.compiler import Evaluation, Scope
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What computing needs to know of the workspace: ids of its destinations by slug."""
+    """What computing needs to know of the process: ids of its destinations by slug.
+
+    `patience`: seconds that one statement of a run may take. `stopping` is set when the process is about to end.
+    """
 
     destinations: Mapping[str, int]
+    patience: float = 600.0
+    stopping: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

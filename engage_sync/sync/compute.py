@@ -3,7 +3,7 @@ tick, in real time."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -70,19 +70,16 @@ def compute_each(
     together: list[StoredDefinition] = []
 
     def flush() -> None:
-        waiting: Sequence[StoredDefinition] = list(together)
-        together.clear()
-        while waiting:
-            done = rounds.run(engine, context, catalog, waiting, order)
+        for done in in_rounds(engine, context, catalog, together, order):
             if watch:
                 for report in done.reports:
                     watch(report.key, report.progress.evaluated, report.progress.evaluated)
             reports.extend(done.reports)
             reports.extend(alone(definition) for definition in done.large)
-            waiting = done.rest
+        together.clear()
 
     for definition in definitions:
-        if full or _goes_alone(definition, known.get(definition.id)):
+        if full or goes_alone(definition, known.get(definition.id)):
             flush()
             reports.append(alone(definition))
         else:
@@ -91,21 +88,26 @@ def compute_each(
     return reports
 
 
+def in_rounds(
+    engine: Engine, context: Context, catalog: Catalog, definitions: Sequence[StoredDefinition], order: Order
+) -> Iterator[rounds.Round]:
+    """Rounds over these definitions until each was in one; what they call large is the caller's, before the next."""
+    waiting: Sequence[StoredDefinition] = list(definitions)
+    while waiting:
+        done = rounds.run(engine, context, catalog, waiting, order)
+        yield done
+        waiting = done.rest
+
+
 def turn(
     engine: Engine, context: Context, catalog: Catalog, definitions: Sequence[StoredDefinition], *, sweeps: bool
 ) -> rounds.Round:
     """One turn of real time over its definitions; with `sweeps` also the edges that time has crossed since the last.
 
-    Definitions that were never computed, or not in their current version, are left to their first run.
+    Definitions that were never computed, or not in their current version, are left to their first run; what the turn
+    calls large, to runs of their own.
     """
-    order = Order(cause=Cause.REALTIME, sweeps=sweeps)
-    done = rounds.run(engine, context, catalog, definitions, order)
-    reports = [
-        batches.compute_one(engine, context, catalog, definition, cause=Cause.REALTIME) for definition in done.large
-    ]
-    return rounds.Round(
-        reports=reports, touched=done.touched, differences=done.differences, messages=done.messages, rest=done.rest
-    )
+    return rounds.run(engine, context, catalog, definitions, Order(cause=Cause.REALTIME, sweeps=sweeps))
 
 
 def never_computed(definitions: Collection[StoredDefinition], known: Mapping[int, State]) -> list[StoredDefinition]:
@@ -118,7 +120,7 @@ def never_computed(definitions: Collection[StoredDefinition], known: Mapping[int
     return found
 
 
-def _goes_alone(definition: StoredDefinition, state: State | None) -> bool:
+def goes_alone(definition: StoredDefinition, state: State | None) -> bool:
     """What needs everybody, and what failed last time, so that it fails no round again."""
     return state is None or state.error is not None or batches.needs_everybody(definition, state)
 

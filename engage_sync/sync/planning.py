@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, text
 
 from engage_sync.definitions import versions
-from engage_sync.definitions.model import Workspace
+from engage_sync.definitions.model import DefinitionSpec, Workspace
 from engage_sync.definitions.versions import Action, StoredDefinition
 from engage_sync.evaluation import dirty
 from engage_sync.evaluation.compiler import Scope
@@ -114,7 +114,21 @@ def actions(engine: Engine, workspace: Workspace, *, delete: Collection[str]) ->
 def apply(engine: Engine, workspace: Workspace, *, delete: Collection[str]) -> list[Action]:
     """Record the workspace's definitions; their first computation is queued by their not having been computed."""
     with engine.begin() as connection:
-        return versions.apply(connection, workspace.definitions, delete=delete)
+        before = {definition.key: definition for definition in versions.load(connection, include_disabled=True)}
+        done = versions.apply(connection, workspace.definitions, delete=delete)
+        updated = {action.key for action in done if action.kind == "update"}
+        same = [spec.key for spec in workspace.definitions if spec.key in updated and _says_the_same(before, spec)]
+        states.carry_over(connection, same)
+        return done
+
+
+def _says_the_same(before: Mapping[str, StoredDefinition], spec: DefinitionSpec) -> bool:
+    """Whether a new version has the members and tells the destinations of the old one.
+
+    What was disabled has missed what was touched meanwhile.
+    """
+    old = before[spec.key]
+    return old.enabled and spec.computes_like(old.spec) and spec.destinations == old.spec.destinations
 
 
 def plan(

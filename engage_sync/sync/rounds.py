@@ -37,6 +37,11 @@ log = structlog.get_logger(__name__)
 
 # Pairs of definition and profile in one round: what a transaction should take, with seconds to spare.
 MOST = 20_000
+# What a definition may be expected to take in a round; what would take longer delays nobody in a run of its own.
+_LONGEST = {Cause.REALTIME: 1.0}
+_LONGEST_TICK = 5.0
+# None of our transactions stays open for long: a statement that was expected to be quick and isn't, ends the round.
+_STATEMENT_PATIENCE = text("SET LOCAL statement_timeout = '10s'")
 _LOCK_PATIENCE = text("SET LOCAL lock_timeout = '60s'")
 
 
@@ -115,6 +120,7 @@ class _Round:
         began = time.perf_counter()
         if self._is_realtime and not self._order.sweeps and not self._is_anything_new(definitions):
             return Round()
+        self._connection.execute(_STATEMENT_PATIENCE)
         held = self._hold(definitions)
         busy = [definition for definition in definitions if definition.id not in held]
         known = states.load(self._connection, sorted(held))
@@ -132,8 +138,7 @@ class _Round:
             dated=self._dated(ready),
             until=as_of,
         )
-        concerns_all = {each.id for each in ready if self._order.sweeps and _turns_for_all(each, known[each.id], as_of)}
-        now, large, rest = _fitting(ready, found, concerns_all)
+        now, large, rest = _fitting(ready, found, self._too_much(ready, known, found, as_of))
         people = {each.id: _people(found, each.id) for each in now}
         self._compute(now, people, as_of)
         self._record(now, people, as_of, (time.perf_counter() - began) * 1000)
@@ -220,6 +225,24 @@ class _Round:
                 found[dirty.Sweep(definition_id=definition.id, crossing=crossing, future_only=future_only)] = None
         return list(found)
 
+    def _too_much(
+        self,
+        ready: Sequence[StoredDefinition],
+        known: Mapping[int, State],
+        found: Mapping[int, DirtySet] | None,
+        as_of: datetime,
+    ) -> set[int]:
+        """Those that concern everybody at once, or are expected to take too long."""
+        longest = _LONGEST.get(self._order.cause, _LONGEST_TICK) * 1_000_000
+        slow = {
+            definition
+            for definition, mine in (found or {}).items()
+            if (known[definition].cost or 0.0) * len(mine.profiles) > longest
+        }
+        if not self._order.sweeps:
+            return slow
+        return slow | {each.id for each in ready if _turns_for_all(each, known[each.id], as_of)}
+
     def _dated(self, ready: Sequence[StoredDefinition]) -> list[int]:
         if not self._order.sweeps:
             return []
@@ -304,6 +327,8 @@ class _Round:
             for each in concerned
         }
         runs.add(self._connection, turns, as_of)
+        costs = {each: (alone, len(people[each].profiles)) for each, alone in self._milliseconds.items()}
+        states.learn_cost(self._connection, costs)
 
     def _progress(self, definition: StoredDefinition, people: Mapping[int, _People]) -> Progress:
         progress = self._done.get(definition.id, Progress())
@@ -342,7 +367,7 @@ def _turns_for_all(definition: StoredDefinition, state: State, as_of: datetime) 
 
 
 def _fitting(
-    ready: Sequence[StoredDefinition], found: Mapping[int, DirtySet] | None, concerns_all: Collection[int]
+    ready: Sequence[StoredDefinition], found: Mapping[int, DirtySet] | None, too_much: Collection[int]
 ) -> tuple[list[StoredDefinition], list[StoredDefinition], list[StoredDefinition]]:
     """From the front, those that fit into a round; the first that is too much for any; and what stands behind."""
     if found is None:
@@ -350,7 +375,7 @@ def _fitting(
     total = 0
     for place, definition in enumerate(ready):
         size = len(found[definition.id].profiles) if definition.id in found else 0
-        if size > MOST or definition.id in concerns_all:
+        if size > MOST or definition.id in too_much:
             return list(ready[:place]), [definition], list(ready[place + 1 :])
         total += size
         if total > MOST and place:

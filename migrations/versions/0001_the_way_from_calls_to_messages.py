@@ -357,6 +357,7 @@ def upgrade() -> None:
         sa.Column("as_of", sa.DateTime(timezone=True), nullable=True),
         sa.Column("members", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("computed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cost", sa.Float(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["definition_id"], ["definitions.id"], name=op.f("fk_computations_definition_id_definitions")
