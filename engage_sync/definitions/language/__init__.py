@@ -35,7 +35,7 @@ __all__ = [
 def parse(query: str, *, kind: Kind, allow_uncomputed: bool = False) -> Definition:
     """The typed tree of an audience's condition or a computed trait's value.
 
-    `allow_uncomputed` takes what the language has but nothing evaluates yet (funnels, ANY and ALL, entities).
+    `allow_uncomputed` takes what the language has but nothing evaluates yet (ANY and ALL, entities).
     Raises `QueryInvalid` with every problem found.
     """
     problems = Problems()
