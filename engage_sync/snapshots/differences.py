@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
 from engage_sync.evaluation.compiler import Evaluation
 
 # Values that the evaluation gives, against those that stand. Whoever was a member and isn't any more stays as false;
@@ -90,20 +92,29 @@ class Tally:
         )
 
 
-def differing(
-    connection: Connection,
-    evaluation: Evaluation,
-    *,
-    definition: int,
-    is_audience: bool,
-    as_of: datetime,
-    profiles: Sequence[int],
-) -> list[Difference]:
-    """The differences among the given profiles, in the order of their ids."""
-    statement = _DIFFERENCE.replace("{evaluation}", evaluation.sql).replace("{scope}", _SCOPED)
-    arguments = _arguments(evaluation, definition, is_audience, as_of, profiles)
-    rows = connection.exec_driver_sql(statement, arguments)
-    return sorted((Difference(*row) for row in rows), key=lambda difference: difference.profile_id)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A definition and the profiles that are to be looked at for it."""
+
+    definition: int
+    is_audience: bool
+    evaluation: Evaluation
+    profiles: Sequence[int]
+
+
+def differing(connection: Connection, asked: Sequence[Asked], as_of: datetime) -> list[list[Difference]]:
+    """The differences of each definition among its profiles, in the order of their ids; all in one round trip."""
+    statements = [
+        (
+            _difference_among(each.evaluation.sql),
+            _arguments(each.evaluation, each.definition, each.is_audience, as_of, each.profiles),
+        )
+        for each in asked
+    ]
+    return [
+        sorted((Difference(*row) for row in rows), key=lambda difference: difference.profile_id)
+        for rows in pipeline.fetch_each(connection, statements)
+    ]
 
 
 def stage(
@@ -139,6 +150,11 @@ def tally(differences: Sequence[Difference], is_audience: bool) -> Tally:
     entered = sum(1 for each in differences if each.before in nothing and each.after not in nothing)
     exited = sum(1 for each in differences if each.before not in nothing and each.after in nothing)
     return Tally(entered=entered, exited=exited, changed=len(differences) - entered - exited)
+
+
+@lru_cache(maxsize=4096)
+def _difference_among(evaluation: str) -> str:
+    return _DIFFERENCE.replace("{evaluation}", evaluation).replace("{scope}", _SCOPED)
 
 
 def _arguments(

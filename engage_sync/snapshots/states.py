@@ -83,8 +83,9 @@ _COST = text(
     WHERE computations.definition_id = took.definition_id
     """
 )
-# Below both, what a statement costs by itself hides what a person does.
-_TELLING_MILLISECONDS, _TELLING_PEOPLE = 50.0, 100
+_FORGET_COST = text("UPDATE computations SET cost = NULL WHERE definition_id = ANY(:definitions)")
+# What a statement takes by itself, however few it looks at.
+_OVERHEAD_MILLISECONDS = 5.0
 _CARRY_OVER = text(
     """
     UPDATE computations SET version = definitions.version
@@ -171,13 +172,14 @@ def saw(
 
 def learn_cost(connection: Connection, took: Mapping[int, tuple[float, int]]) -> None:
     """Remember how long evaluations took: (milliseconds, people) by definition."""
-    telling = {
-        definition: milliseconds * 1000 / max(1, people)
-        for definition, (milliseconds, people) in took.items()
-        if milliseconds >= _TELLING_MILLISECONDS or people >= _TELLING_PEOPLE
-    }
-    if telling:
-        connection.execute(_COST, {"definitions": list(telling), "costs": list(telling.values())})
+    if took:
+        costs = [max(0.0, took_ - _OVERHEAD_MILLISECONDS) * 1000 / max(1, people) for took_, people in took.values()]
+        connection.execute(_COST, {"definitions": list(took), "costs": costs})
+
+
+def forget_cost(connection: Connection, definitions: Sequence[int]) -> None:
+    """What is remembered can't be true: it is to be measured again."""
+    connection.execute(_FORGET_COST, {"definitions": list(definitions)})
 
 
 def carry_over(connection: Connection, keys: Sequence[str]) -> None:

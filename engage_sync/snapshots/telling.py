@@ -104,6 +104,23 @@ _NEEDED = text(
     ORDER BY profile_id, definition_id, call_type, type, value, destination_id
     """
 )
+# Whoever holds an identity answers for it, also where there is nothing to say now: when it goes away again, that is
+# how it is found.
+_FOLLOW = text(
+    """
+    WITH moved AS MATERIALIZED (
+      SELECT told.ctid AS place, identities.profile_id
+      FROM (SELECT DISTINCT * FROM unnest(CAST(:definitions AS integer[]), CAST(:profiles AS bigint[])))
+        AS affected (definition_id, profile_id)
+      JOIN identities USING (profile_id)
+      JOIN told ON told.identity_value = identities.value AND told.identity_type = identities.type
+        AND told.definition_id = affected.definition_id AND told.profile_id <> identities.profile_id
+      ORDER BY told.identity_value, told.identity_type, told.destination_id, told.definition_id, told.call_type
+      FOR UPDATE OF told
+    )
+    UPDATE told SET profile_id = moved.profile_id FROM moved WHERE told.ctid = moved.place
+    """
+)
 # In the order of the identities, so that two definitions' transactions can't wait for each other in a ring.
 _ENQUEUED = text(
     """
@@ -144,6 +161,13 @@ def key(telling: Telling) -> Key:
         telling.definition_id,
         telling.call_type,
     )
+
+
+def follow(connection: Connection, affected: Sequence[tuple[int, int]]) -> None:
+    """What was told to identities that these (definition, profile) hold is theirs from now on."""
+    if affected:
+        given = {"definitions": [each[0] for each in affected], "profiles": [each[1] for each in affected]}
+        connection.execute(_FOLLOW, given)
 
 
 def needed(connection: Connection, channels: Sequence[Channel], affected: Sequence[tuple[int, int]]) -> list[Telling]:

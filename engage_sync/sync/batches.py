@@ -289,14 +289,13 @@ class _Run:
             found = [Difference(row[0], row[1], row[2]) for row in rows if row[3] and row[0] not in moved]
         else:
             began = time.perf_counter()
-            found = differences.differing(
-                connection,
-                self._evaluation(Scope.PROFILES),
+            asked = differences.Asked(
                 definition=self.definition.id,
                 is_audience=self.definition.kind == "audience",
-                as_of=as_of,
+                evaluation=self._evaluation(Scope.PROFILES),
                 profiles=profiles,
             )
+            (found,) = differences.differing(connection, [asked], as_of)
             self._milliseconds += (time.perf_counter() - began) * 1000
             next_edges = self.catalog.edges(self.definition, Scope.PROFILES)
             if next_edges is not None:

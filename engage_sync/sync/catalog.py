@@ -33,12 +33,14 @@ class Context:
 class Catalog:
     """All enabled definitions in the order in which they are computed, and how they refer to each other.
 
-    `ids` are by key, `referrers` the ids of those that refer to a key; `reasons` of touches that concern it, by id.
+    `ids` are by key, `referrers` the ids of those that refer to a key, `needs` of those that an id refers to; `reasons`
+    are those of touches that concern an id.
     """
 
     definitions: tuple[StoredDefinition, ...]
     ids: Mapping[str, int] = field(default_factory=dict)
     referrers: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    needs: Mapping[int, frozenset[int]] = field(default_factory=dict)
     reasons: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     @staticmethod
@@ -54,6 +56,10 @@ class Catalog:
             definitions=found,
             ids=ids,
             referrers={key: frozenset(who) for key, who in referrers.items()},
+            needs={
+                definition.id: frozenset(ids[key] for key in references(definition.spec.tree) & ids.keys())
+                for definition in found
+            },
             reasons=reasons,
         )
 

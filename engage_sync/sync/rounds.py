@@ -25,7 +25,7 @@ from engage_sync.evaluation.compiler import Scope
 from engage_sync.evaluation.dirty import DirtySet
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.snapshots import differences, edges, runs, states
-from engage_sync.snapshots.differences import Difference
+from engage_sync.snapshots.differences import Asked, Difference
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
 from engage_sync.sync import writing
@@ -40,6 +40,8 @@ MOST = 20_000
 # What a definition may be expected to take in a round; what would take longer delays nobody in a run of its own.
 _LONGEST = {Cause.REALTIME: 1.0}
 _LONGEST_TICK = 5.0
+# Milliseconds of evaluation in one round trip of real time above which somebody in it must have become slow.
+_SLOW_TOGETHER = 500.0
 # None of our transactions stays open for long: a statement that was expected to be quick and isn't, ends the round.
 _STATEMENT_PATIENCE = text("SET LOCAL statement_timeout = '10s'")
 _LOCK_PATIENCE = text("SET LOCAL lock_timeout = '60s'")
@@ -112,8 +114,9 @@ class _Round:
         self._catalog = catalog
         self._order = order
         self._done: dict[int, Progress] = {}
+        self._known: dict[int, State] = {}
         self._milliseconds: dict[int, float] = {}
-        self._waiting: list[Work] = []
+        self._costs: dict[int, tuple[float, int]] = {}
         self._runs: dict[int, int] = {}
 
     def run(self, definitions: Sequence[StoredDefinition]) -> Round:
@@ -123,7 +126,7 @@ class _Round:
         self._connection.execute(_STATEMENT_PATIENCE)
         held = self._hold(definitions)
         busy = [definition for definition in definitions if definition.id not in held]
-        known = states.load(self._connection, sorted(held))
+        known = self._known = states.load(self._connection, sorted(held))
         ready = [each for each in self._without_referrers(definitions, busy) if _is_ready(each, known.get(each.id))]
         if not ready:
             return Round(busy=busy)
@@ -252,36 +255,44 @@ class _Round:
 
     def _compute(self, now: Sequence[StoredDefinition], people: dict[int, _People], as_of: datetime) -> None:
         """Evaluate each definition's people, in dependency order, and write the differences of many together."""
-        here = {definition.id for definition in now}
         by_id = {definition.id: definition for definition in now}
         if not self._is_realtime and now:
             self._runs = runs.start_each(
                 self._connection, [(each.id, each.version) for each in now], self._order.cause, RunScope.DIRTY
             )
+        together: list[StoredDefinition] = []
         for definition in now:
-            if references(definition.spec.tree) & {each.definition.key for each in self._waiting}:
+            if self._catalog.needs[definition.id] & {each.id for each in together}:
                 # It reads the snapshot of what it refers to: that must be written first.
-                self._flush(as_of, here)
-            mine = people[definition.id]
-            if not mine.profiles:
-                continue
-            began = time.perf_counter()
-            found = self._differing(definition, sorted(mine.profiles), as_of)
-            self._milliseconds[definition.id] = (time.perf_counter() - began) * 1000
+                self._evaluate(together, by_id, people, as_of)
+                together.clear()
+            together.append(definition)
+        self._evaluate(together, by_id, people, as_of)
+
+    def _evaluate(
+        self,
+        together: Sequence[StoredDefinition],
+        by_id: Mapping[int, StoredDefinition],
+        people: Mapping[int, _People],
+        as_of: datetime,
+    ) -> None:
+        """Definitions of which none refers to another: evaluated in one round trip, and written."""
+        asked = [definition for definition in together if people[definition.id].profiles]
+        waiting: list[Work] = []
+        for definition, found in zip(asked, self._differing(asked, people, as_of), strict=True):
             for referrer in self._catalog.referrers.get(definition.key, frozenset()) & by_id.keys():
                 people[referrer].profiles.update(difference.profile_id for difference in found)
-            if found or mine.identities:
-                self._waiting.append(
-                    Work(definition=definition, run=0, differences=found, must_tell=sorted(mine.identities))
-                )
-        self._flush(as_of, here)
+            must_tell = sorted(people[definition.id].identities)
+            if found or must_tell:
+                waiting.append(Work(definition=definition, run=0, differences=found, must_tell=must_tell))
+        self._write(waiting, as_of, by_id.keys())
 
-    def _flush(self, as_of: datetime, here: Collection[int]) -> None:
-        if not self._waiting:
+    def _write(self, waiting: Sequence[Work], as_of: datetime, here: Collection[int]) -> None:
+        if not waiting:
             return
         if self._is_realtime:
-            self._open_minutes([each.definition for each in self._waiting])
-        work = [replace(each, run=self._runs[each.definition.id]) for each in self._waiting]
+            self._open_minutes([each.definition for each in waiting])
+        work = [replace(each, run=self._runs[each.definition.id]) for each in waiting]
         self._done.update(
             writing.write(
                 self._connection,
@@ -293,24 +304,49 @@ class _Round:
                 aware=here,
             )
         )
-        self._waiting.clear()
 
     def _open_minutes(self, definitions: Sequence[StoredDefinition]) -> None:
         missing = sorted((each.id, each.version) for each in definitions if each.id not in self._runs)
         self._runs |= runs.open_minutes(self._connection, missing)
 
-    def _differing(self, definition: StoredDefinition, profiles: Sequence[int], as_of: datetime) -> list[Difference]:
-        next_edges = self._catalog.edges(definition, Scope.PROFILES)
-        if next_edges is not None:
-            edges.refresh(self._connection, next_edges, definition=definition.id, as_of=as_of, profiles=profiles)
-        return differences.differing(
-            self._connection,
-            self._catalog.evaluation(definition, Scope.PROFILES),
-            definition=definition.id,
-            is_audience=definition.kind == "audience",
-            as_of=as_of,
-            profiles=profiles,
-        )
+    def _differing(
+        self, definitions: Sequence[StoredDefinition], people: Mapping[int, _People], as_of: datetime
+    ) -> list[list[Difference]]:
+        asked = [
+            Asked(
+                definition=definition.id,
+                is_audience=definition.kind == "audience",
+                evaluation=self._catalog.evaluation(definition, Scope.PROFILES),
+                profiles=sorted(people[definition.id].profiles),
+            )
+            for definition in definitions
+        ]
+        for definition, each in zip(definitions, asked, strict=True):
+            next_edges = self._catalog.edges(definition, Scope.PROFILES)
+            if next_edges is not None:
+                edges.refresh(
+                    self._connection, next_edges, definition=definition.id, as_of=as_of, profiles=each.profiles
+                )
+        # On a tick each by itself, and so whatever isn't known yet: that tells what it costs. Real time can't wait for
+        # a round trip a definition.
+        known = [each for each in asked if self._is_realtime and self._known[each.definition].cost is not None]
+        alone = [each for each in asked if each not in known]
+        found = self._timed(known, as_of)
+        if sum(self._milliseconds.get(each.definition, 0.0) for each in known) > _SLOW_TOGETHER:
+            states.forget_cost(self._connection, [each.definition for each in known])
+        for each in alone:
+            found |= self._timed([each], as_of)
+            self._costs[each.definition] = (self._milliseconds[each.definition], len(each.profiles))
+        return [found[definition.id] for definition in definitions]
+
+    def _timed(self, asked: Sequence[Asked], as_of: datetime) -> dict[int, list[Difference]]:
+        if not asked:
+            return {}
+        began = time.perf_counter()
+        found = differences.differing(self._connection, asked, as_of)
+        share = (time.perf_counter() - began) * 1000 / max(1, sum(len(each.profiles) for each in asked))
+        self._milliseconds |= {each.definition: share * len(each.profiles) for each in asked}
+        return {each.definition: mine for each, mine in zip(asked, found, strict=True)}
 
     # --- on record ----------------------------------------------------------------------------------------------
 
@@ -327,8 +363,7 @@ class _Round:
             for each in concerned
         }
         runs.add(self._connection, turns, as_of)
-        costs = {each: (alone, len(people[each].profiles)) for each, alone in self._milliseconds.items()}
-        states.learn_cost(self._connection, costs)
+        states.learn_cost(self._connection, self._costs)
 
     def _progress(self, definition: StoredDefinition, people: Mapping[int, _People]) -> Progress:
         progress = self._done.get(definition.id, Progress())

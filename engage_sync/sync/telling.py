@@ -47,11 +47,12 @@ def nothing(definition: StoredDefinition) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What one definition may have to tell: of these profiles, found by this run."""
+    """What one definition may have to tell of these profiles, found by this run; those `moved` hold new identities."""
 
     definition: StoredDefinition
     channels: Sequence[Channel]
     profiles: Sequence[int]
+    moved: Sequence[int]
     run: int
 
 
@@ -60,6 +61,7 @@ def tell(connection: Connection, jobs: Sequence[Job], *, as_of: datetime, priori
 
     In the transaction that wrote the snapshots, under the definitions' locks.
     """
+    telling.follow(connection, [(job.definition.id, profile) for job in jobs for profile in job.moved])
     needed = telling.needed(
         connection,
         [channel for job in jobs for channel in job.channels],

@@ -68,6 +68,7 @@ def write(
             definition=each.definition,
             channels=telling.channels(each.definition, context.destinations),
             profiles=[*(difference.profile_id for difference in each.differences), *each.must_tell],
+            moved=each.must_tell,
             run=each.run,
         )
         for each in work

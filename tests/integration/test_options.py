@@ -1,4 +1,4 @@
-"""What the options of a definition do: cadence, history, dates in real time; changing them loses and repeats nothing."""
+"""What the options of a definition do: cadence, history, dates in real time; changing them repeats nothing."""
 
 from __future__ import annotations
 
