@@ -125,9 +125,11 @@ class Scheduler:
         return reports
 
     def turn(self, *, sweeps: bool) -> Round:
-        """One turn of real time."""
-        with self._engine.begin() as connection:
-            catalog = self._load(connection)
+        """One turn of real time; with `sweeps` it also looks whether definitions have changed."""
+        catalog = self._catalog
+        if sweeps or catalog is None:
+            with self._engine.begin() as connection:
+                catalog = self._load(connection)
         done = computation.turn(self._engine, self._context, catalog, self._at_once, sweeps=sweeps)
         for definition in done.large:
             self._start_alone(catalog, definition, Cause.REALTIME)

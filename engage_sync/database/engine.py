@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from engage_sync import errors
 from engage_sync.database import embedded
 from engage_sync.settings import Settings
 
+_IDLE_SECONDS = 2.0
 _KEEPALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
 
@@ -45,7 +47,8 @@ def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-s
         parsed,
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
+        # The one that was used last is the one whose statements are prepared and cached.
+        pool_use_lifo=True,
         json_serializer=_dump,
         json_deserializer=orjson.loads,
         connect_args={
@@ -57,6 +60,8 @@ def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-s
         },
     )
     event.listen(engine, "connect", _prepare_sooner)
+    event.listen(engine, "checkin", _note_return)
+    event.listen(engine, "checkout", _ping_after_idling)
     return engine
 
 
@@ -101,6 +106,22 @@ def unavailable(failure: BaseException) -> errors.DatabaseUnavailable:
 
 def _dump(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _note_return(_connection: Any, record: Any) -> None:
+    record.info["returned_at"] = time.monotonic()
+
+
+def _ping_after_idling(connection: Any, record: Any, _proxy: Any) -> None:
+    """A connection that lay idle may have lost its server; asking at each use would cost as much as many a use."""
+    if time.monotonic() - record.info.get("returned_at", time.monotonic()) < _IDLE_SECONDS:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as failure:
+        # The pool takes another one, and the others of the same age with it.
+        raise sqlalchemy.exc.InvalidatePoolError from failure
 
 
 def _prepare_sooner(connection: psycopg.Connection[Any], _record: Any) -> None:

@@ -15,13 +15,27 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from engage_sync.database import binary
+from engage_sync.database import binary, channels
 from engage_sync.ingest import accept
 
 _COPY = "COPY inbox (source_id, call) FROM STDIN (FORMAT binary)"
 _ROW = struct.Struct(">hihiB")
 _JSONB_VERSION = 1
 
+# A role or database may have turned durability off; an answer with 200 promises it.
+_PROMISE_DURABILITY = """
+    SELECT set_config('synchronous_commit',
+                      CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+                      ELSE current_setting('synchronous_commit') END, true),
+           pg_notify({channel}, '')
+"""
+_PROMISE = text(_PROMISE_DURABILITY.replace("{channel}", ":channel"))
+_STORE_FEW = """
+WITH promise AS MATERIALIZED ({promise})
+INSERT INTO inbox (source_id, call)
+SELECT call.source_id, call.body
+FROM promise, unnest(%(sources)s::smallint[], %(calls)s::text[]::jsonb[]) AS call (source_id, body)
+""".replace("{promise}", _PROMISE_DURABILITY.replace("{channel}", "%(channel)s"))
 _TAKE = text("SELECT id, source_id, received_at, call::text AS call FROM inbox ORDER BY id LIMIT :limit")
 _REMOVE = text("DELETE FROM inbox WHERE id = ANY(:ids)")
 _REJECT = text(
@@ -65,6 +79,17 @@ def store(connection: Connection, source_id: int, calls: Sequence[bytes | dict[s
 def store_many(connection: Connection, calls: Iterable[tuple[int, bytes | dict[str, Any]]]) -> None:
     """Append calls of many sources, as (source id, call), in one COPY: a group commit."""
     binary.copy(connection, _COPY, _encode(calls))
+
+
+def store_few(connection: Connection, calls: Sequence[tuple[int, bytes]]) -> None:
+    """Append encoded calls and wake the resolver, in one durable statement: all of a group commit, in autocommit."""
+    sources, bodies = [source_id for source_id, _ in calls], [call.decode() for _, call in calls]
+    connection.exec_driver_sql(_STORE_FEW, {"sources": sources, "calls": bodies, "channel": channels.INBOX})
+
+
+def promise_durability(connection: Connection) -> None:
+    """Wake the resolver, and make this transaction's commit durable."""
+    connection.execute(_PROMISE, {"channel": channels.INBOX})
 
 
 def take(connection: Connection, limit: int) -> list[InboxRow]:

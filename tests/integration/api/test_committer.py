@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 
 from engage_sync import errors
 from engage_sync.api.backlog import Backlog
-from engage_sync.api.committer import GroupCommitter
+from engage_sync.api.committer import FEW_CALLS, GroupCommitter
 from engage_sync.api.metrics import AcceptMetrics
 from engage_sync.database import channels
 from tests.integration.api.conftest import Inbox
@@ -115,8 +115,8 @@ def test_all_who_wait_hear_of_a_database_that_fails_and_the_next_are_stored(
     outcomes: list[object] = []
 
     async def submit(committer: GroupCommitter) -> None:
-        @event.listens_for(engine, "commit", once=True)
-        def lose_the_connection(connection: object) -> None:
+        @event.listens_for(engine, "before_cursor_execute", once=True)
+        def lose_the_connection(*_: object) -> None:
             with psycopg.connect(database_url, autocommit=True) as operator:
                 operator.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -177,24 +177,34 @@ def test_a_commit_wakes_the_resolver_once(engine: Engine, database_url: str, sou
 def test_a_200_is_durable_even_where_the_database_was_told_not_to_be(
     engine: Engine, database_url: str, source: int
 ) -> None:
-    found: list[str] = []
-
     @event.listens_for(engine, "connect")
     def relax(connection: psycopg.Connection, _record: object) -> None:
         connection.execute("SET SESSION synchronous_commit = off")
         connection.commit()
 
-    @event.listens_for(engine, "commit")
-    def look(connection: object) -> None:
-        found.append(connection.exec_driver_sql("SHOW synchronous_commit").scalar_one())  # type: ignore[attr-defined]
-
     engine.dispose()
+    with psycopg.connect(database_url, autocommit=True) as watching:
+        # Deferred: it looks when the transaction is being committed.
+        watching.execute(
+            """
+            CREATE TABLE promised (value text);
+            CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN INSERT INTO promised VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER look AFTER INSERT ON inbox DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION look()
+            """
+        )
 
     async def submit(committer: GroupCommitter) -> None:
+        # One that is small enough for a single statement, and one that isn't.
         await committer.submit(source, [CALL])
+        await committer.submit(source, [CALL] * (FEW_CALLS + 1))
 
     with_committer(Running(engine), submit)
-    assert found == ["on"]
+    with psycopg.connect(database_url) as watching:
+        assert watching.execute("SELECT value, count(*) FROM promised GROUP BY value").fetchall() == [
+            ("on", FEW_CALLS + 2)
+        ]
 
 
 def test_the_backlog_is_looked_at_until_stopped_and_survives_a_database_that_is_away(
