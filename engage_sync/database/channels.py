@@ -6,11 +6,20 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
+
 INBOX: Final = "engage_sync_inbox"
 TOUCHES: Final = "engage_sync_touches"
 OUTBOX: Final = "engage_sync_outbox"
+_NOTIFY = text("SELECT pg_notify(:channel, '')")
 
 
 def notify(connection: Connection, channel: str) -> None:
     """Wake the listeners of a channel when this transaction commits. At most one a batch."""
-    connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+    connection.execute(_NOTIFY, {"channel": channel})
+
+
+def notifying(channel: str) -> Query[None]:
+    """Wakes the listeners of a channel when this transaction commits."""
+    return Query(_NOTIFY, {"channel": channel}, pipeline.nothing)

@@ -10,6 +10,9 @@ from enum import IntEnum
 
 from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query, Rows
+
 
 class LockClass(IntEnum):
     """The first key. The numbers are fixed: old and new processes run side by side over an upgrade."""
@@ -20,6 +23,20 @@ class LockClass(IntEnum):
     SCHEDULER = 4_204
     WORKER = 4_205
     DEFINITIONS_CHANGE = 4_206
+
+
+_ATTEMPT_EACH = text(
+    """
+    SELECT number FROM (SELECT unnest(CAST(:numbers AS integer[])) AS number ORDER BY number) AS wanted
+    WHERE pg_try_advisory_xact_lock(:lock, number)
+    """
+)
+_WAIT_FOR_EACH = text(
+    """
+    SELECT number, pg_advisory_xact_lock(:lock, number)
+    FROM (SELECT unnest(CAST(:numbers AS integer[])) AS number ORDER BY number) AS wanted
+    """
+)
 
 
 def wait(connection: Connection, lock: LockClass, number: int = 0) -> None:
@@ -33,26 +50,19 @@ def attempt(connection: Connection, lock: LockClass, number: int = 0) -> bool:
     return bool(connection.execute(statement, {"lock": int(lock), "number": number}).scalar_one())
 
 
+def attempting_each(lock: LockClass, numbers: Sequence[int]) -> Query[set[int]]:
+    """Takes those locks that are free for this transaction, in the order of their numbers; says which."""
+    return Query(_ATTEMPT_EACH, {"lock": int(lock), "numbers": sorted(numbers)}, _numbers)
+
+
+def waiting_for_each(lock: LockClass, numbers: Sequence[int]) -> Query[set[int]]:
+    """Takes all these locks for this transaction, in the order of their numbers, waiting for whoever holds them."""
+    return Query(_WAIT_FOR_EACH, {"lock": int(lock), "numbers": sorted(numbers)}, _numbers)
+
+
 def attempt_each(connection: Connection, lock: LockClass, numbers: Sequence[int]) -> set[int]:
     """Take those locks that are free for this transaction, in the order of their numbers; say which."""
-    statement = text(
-        """
-        SELECT number FROM (SELECT unnest(CAST(:numbers AS integer[])) AS number ORDER BY number) AS wanted
-        WHERE pg_try_advisory_xact_lock(:lock, number)
-        """
-    )
-    return set(connection.execute(statement, {"lock": int(lock), "numbers": sorted(numbers)}).scalars())
-
-
-def wait_for_each(connection: Connection, lock: LockClass, numbers: Sequence[int]) -> None:
-    """Take all these locks for this transaction, in the order of their numbers, waiting for whoever holds them."""
-    statement = text(
-        """
-        SELECT pg_advisory_xact_lock(:lock, number)
-        FROM (SELECT unnest(CAST(:numbers AS integer[])) AS number ORDER BY number) AS wanted
-        """
-    )
-    connection.execute(statement, {"lock": int(lock), "numbers": sorted(numbers)})
+    return pipeline.ask(connection, attempting_each(lock, numbers))
 
 
 def wait_for_session(connection: Connection, lock: LockClass, number: int = 0) -> None:
@@ -69,3 +79,7 @@ def attempt_for_session(connection: Connection, lock: LockClass, number: int = 0
 def release(connection: Connection, lock: LockClass, number: int = 0) -> None:
     """Give a session's lock back."""
     connection.execute(text("SELECT pg_advisory_unlock(:lock, :number)"), {"lock": int(lock), "number": number})
+
+
+def _numbers(rows: Rows) -> set[int]:
+    return {row[0] for row in rows}

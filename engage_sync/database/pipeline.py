@@ -1,38 +1,68 @@
 """Several statements in one round trip, for the hot paths: the server works through them while we wait once.
 
-Past SQLAlchemy, as COPY is: what it does for each statement costs more than most of these statements themselves.
+Past SQLAlchemy's execution, as COPY is: what it does for each statement costs more than most of these statements
+themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy.exc
 from psycopg import Error
-from sqlalchemy import Connection
+from sqlalchemy import Connection, TextClause
+from sqlalchemy.dialects import postgresql
 
-Statement = tuple[str, Mapping[str, Any]]
+T = TypeVar("T")
+Rows = Sequence[tuple[Any, ...]]
+_DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
-def fetch_each(connection: Connection, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
-    """The rows of each statement, run in this order in the connection's transaction.
+@dataclass(frozen=True, slots=True)
+class Query(Generic[T]):
+    """A statement with its parameters, and how its rows are read.
 
-    Statements have parameters as %(name)s. Raises sqlalchemy's DBAPIError like any other statement.
+    `statement` has parameters as :name where it is a clause of SQLAlchemy's, as %(name)s where it is a text.
     """
+
+    statement: TextClause | str
+    parameters: Mapping[str, Any]
+    read: Callable[[Rows], T]
+
+
+def nothing(_rows: Rows) -> None:
+    """Reads a statement that is run for what it does."""
+
+
+def ask(connection: Connection, query: Query[T]) -> T:
+    """What one query says. Raises sqlalchemy's DBAPIError like any other statement."""
+    answer: T = ask_each(connection, [query])[0]
+    return answer
+
+
+def ask_each(connection: Connection, queries: Sequence[Query[Any]]) -> list[Any]:
+    """What each query says, run in this order in the connection's transaction, in one round trip.
+
+    Raises sqlalchemy's DBAPIError like any other statement.
+    """
+    if not queries:
+        return []
     if not connection.in_transaction():
         connection.begin()
     driver: Any = connection.connection.driver_connection
-    cursors = []
+    cursors: list[Any] = []
     try:
         with driver.pipeline():
-            for sql, parameters in statements:
-                cursors.append(driver.cursor().execute(sql, parameters))
-            return [cursor.fetchall() for cursor in cursors]
+            for query in queries:
+                cursors.append(driver.cursor().execute(_text(query.statement), query.parameters))
+        # Only after the pipeline is through, a cursor knows whether its statement gives rows.
+        rows = [cursor.fetchall() if cursor.description else [] for cursor in cursors]
     except Error as failure:
-        sql = statements[min(len(cursors), len(statements)) - 1][0]
         raise sqlalchemy.exc.DBAPIError.instance(
-            sql,
+            _text(queries[min(len(cursors), len(queries)) - 1].statement),
             None,
             failure,
             Error,
@@ -40,3 +70,13 @@ def fetch_each(connection: Connection, statements: Sequence[Statement]) -> list[
             connection_invalidated=driver.closed,
             dialect=connection.dialect,
         ) from failure
+    return [query.read(found) for query, found in zip(queries, rows, strict=True)]
+
+
+@lru_cache(maxsize=512)
+def _clause_text(clause: TextClause) -> str:
+    return str(clause.compile(dialect=_DIALECT))
+
+
+def _text(statement: TextClause | str) -> str:
+    return statement if isinstance(statement, str) else _clause_text(statement)

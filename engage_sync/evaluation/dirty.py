@@ -4,7 +4,8 @@ Two ways in, and their union: somebody was touched (a new or late event, a trait
 definition), as the log of touches tells; or an event crossed an edge of a window by time going by. Its cost follows
 what changed, not what is stored.
 
-Reads `touches` and `events`; writes the session's own table `engage_pending`.
+Reads `touches`, `events`, `edges` and how far each definition has seen the log; writes the session's own table
+`engage_pending`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.walk import event_names, references
 from engage_sync.evaluation import presence
@@ -62,13 +65,17 @@ _AMONG = text(
         "{fresh}", _FRESH
     )
 )
-# Whether there is anything at all that one of these snapshots doesn't show: asked many times a second.
+# Asked many times a second.
 _ANYTHING = text(
     """
+    WITH seen AS MATERIALIZED (
+      SELECT DISTINCT touches_seen::text AS shown FROM computations
+      WHERE definition_id = ANY(CAST(:definitions AS integer[])) AND touches_seen IS NOT NULL
+    )
     SELECT EXISTS (
-      SELECT FROM touches, unnest(CAST(:snapshots AS text[])) AS seen
-      WHERE touches.xid >= (SELECT min(pg_snapshot_xmin(s::pg_snapshot)) FROM unnest(CAST(:snapshots AS text[])) AS s)
-        AND NOT pg_visible_in_snapshot(touches.xid, seen::pg_snapshot)
+      SELECT FROM touches, seen
+      WHERE touches.xid >= (SELECT min(pg_snapshot_xmin(shown::pg_snapshot)) FROM seen)
+        AND NOT pg_visible_in_snapshot(touches.xid, shown::pg_snapshot)
     )
     """
 )
@@ -77,12 +84,12 @@ _ANYTHING = text(
 _SETS = text(
     """
     WITH watch AS MATERIALIZED (
-      SELECT definition_id, reason, seen::pg_snapshot AS seen
-      FROM unnest(CAST(:definitions AS integer[]), CAST(:reasons AS text[]), CAST(:seen AS text[]))
-        AS watch (definition_id, reason, seen)
+      SELECT definition_id, reason, touches_seen AS seen
+      FROM unnest(CAST(:definitions AS integer[]), CAST(:reasons AS text[])) AS watch (definition_id, reason)
+      JOIN computations USING (definition_id)
     ), recent AS MATERIALIZED (
       SELECT profile_id, reasons, xid FROM touches
-      WHERE xid >= (SELECT min(pg_snapshot_xmin(s::pg_snapshot)) FROM unnest(CAST(:snapshots AS text[])) AS s)
+      WHERE xid >= (SELECT min(pg_snapshot_xmin(seen)) FROM watch)
       LIMIT :most_touches
     ), crossing AS (
       SELECT * FROM unnest(CAST(:crossing_definitions AS integer[]), CAST(:names AS text[]),
@@ -128,11 +135,10 @@ _SETS = text(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watch:
-    """What one definition looks at, and the snapshot of what it has seen of the log."""
+    """What one definition looks at in the log; how far it has seen it, stands in `computations`."""
 
     definition_id: int
     reasons: frozenset[str]
-    seen: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,9 +208,9 @@ def among(connection: Connection, since: Since, profiles: Sequence[int]) -> set[
     return set(connection.execute(_AMONG, {**since.arguments(), "profiles": list(profiles)}).scalars())
 
 
-def is_anything_new(connection: Connection, snapshots: Collection[str]) -> bool:
-    """Whether the log holds a touch that one of these snapshots doesn't show; if not, nobody has anything to read."""
-    return bool(connection.execute(_ANYTHING, {"snapshots": sorted(snapshots)}).scalar_one())
+def asking_for_news(definitions: Collection[int]) -> Query[bool]:
+    """Asks whether the log holds a touch that one of these definitions hasn't seen."""
+    return Query(_ANYTHING, {"definitions": list(definitions)}, lambda rows: bool(rows[0][0]))
 
 
 def sets(
@@ -222,31 +228,27 @@ def sets(
 
     None where so much was touched that no round should read it. A set with more than `most` profiles may not be whole.
     """
-    pairs = [(watch.definition_id, reason, watch.seen) for watch in watches for reason in sorted(watch.reasons)]
+    pairs = [(watch.definition_id, reason) for watch in watches for reason in sorted(watch.reasons)]
     # A crowd's touches come several a person.
     most_touches = 10 * most
-    rows = connection.execute(
-        _SETS,
-        {
-            "definitions": [definition for definition, _, _ in pairs],
-            "reasons": [reason for _, reason, _ in pairs],
-            "seen": [seen for _, _, seen in pairs],
-            "snapshots": sorted({watch.seen for watch in watches}),
-            "most_touches": most_touches,
-            "crossing_definitions": [sweep.definition_id for sweep in sweeps],
-            "names": [sweep.crossing.event for sweep in sweeps],
-            "starts": [sweep.crossing.start for sweep in sweeps],
-            "ends": [sweep.crossing.end for sweep in sweeps],
-            "future": [sweep.future_only for sweep in sweeps],
-            "most": most + 1,
-            "dated": sorted(dated),
-            "until": until,
-        },
-    ).all()
-    if rows[0].touches >= most_touches:
+    given = {
+        "definitions": [definition for definition, _ in pairs],
+        "reasons": [reason for _, reason in pairs],
+        "most_touches": most_touches,
+        "crossing_definitions": [sweep.definition_id for sweep in sweeps],
+        "names": [sweep.crossing.event for sweep in sweeps],
+        "starts": [sweep.crossing.start for sweep in sweeps],
+        "ends": [sweep.crossing.end for sweep in sweeps],
+        "future": [sweep.future_only for sweep in sweeps],
+        "most": most + 1,
+        "dated": sorted(dated),
+        "until": until,
+    }
+    rows = pipeline.ask(connection, Query(_SETS, given, lambda rows: rows))
+    if rows[0][3] >= most_touches:
         return None
     return {
-        row.definition_id: DirtySet(profiles=row.profiles, identities=row.identities or ())
-        for row in rows
-        if row.definition_id is not None
+        definition: DirtySet(profiles=profiles, identities=identities or ())
+        for definition, profiles, identities, _ in rows
+        if definition is not None
     }

@@ -15,6 +15,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query, Rows
 from engage_sync.evaluation.compiler import Evaluation
 
 # Values that the evaluation gives, against those that stand. Whoever was a member and isn't any more stays as false;
@@ -104,17 +105,13 @@ class Asked:
 
 def differing(connection: Connection, asked: Sequence[Asked], as_of: datetime) -> list[list[Difference]]:
     """The differences of each definition among its profiles, in the order of their ids; all in one round trip."""
-    statements = [
-        (
-            _difference_among(each.evaluation.sql),
-            _arguments(each.evaluation, each.definition, each.is_audience, as_of, each.profiles),
-        )
-        for each in asked
-    ]
-    return [
-        sorted((Difference(*row) for row in rows), key=lambda difference: difference.profile_id)
-        for rows in pipeline.fetch_each(connection, statements)
-    ]
+    return pipeline.ask_each(connection, [finding(each, as_of) for each in asked])
+
+
+def finding(asked: Asked, as_of: datetime) -> Query[list[Difference]]:
+    """Asks for the differences of one definition among its profiles, in the order of their ids."""
+    given = _arguments(asked.evaluation, asked.definition, asked.is_audience, as_of, asked.profiles)
+    return Query(_difference_among(asked.evaluation.sql), given, _differences)
 
 
 def stage(
@@ -127,21 +124,18 @@ def stage(
     return connection.exec_driver_sql(statement, _arguments(evaluation, definition, is_audience, as_of, None)).rowcount
 
 
-def record(connection: Connection, found: Sequence[Found], as_of: datetime) -> None:
-    """Write differences of any number of definitions to the snapshot and the ledger. At most one batch at a time."""
+def recording(found: Sequence[Found], as_of: datetime) -> Query[None]:
+    """Writes differences of any number of definitions to the snapshot and the ledger. At most one batch at a time."""
     rows = [(each.definition, each.run, difference) for each in found for difference in each.differences]
-    if rows:
-        connection.execute(
-            _RECORD,
-            {
-                "as_of": as_of,
-                "definitions": [definition for definition, _, _ in rows],
-                "runs": [run for _, run, _ in rows],
-                "profiles": [difference.profile_id for _, _, difference in rows],
-                "before": [difference.before for _, _, difference in rows],
-                "after": [difference.after for _, _, difference in rows],
-            },
-        )
+    given = {
+        "as_of": as_of,
+        "definitions": [definition for definition, _, _ in rows],
+        "runs": [run for _, run, _ in rows],
+        "profiles": [difference.profile_id for _, _, difference in rows],
+        "before": [difference.before for _, _, difference in rows],
+        "after": [difference.after for _, _, difference in rows],
+    }
+    return Query(_RECORD, given, pipeline.nothing)
 
 
 def tally(differences: Sequence[Difference], is_audience: bool) -> Tally:
@@ -150,6 +144,10 @@ def tally(differences: Sequence[Difference], is_audience: bool) -> Tally:
     entered = sum(1 for each in differences if each.before in nothing and each.after not in nothing)
     exited = sum(1 for each in differences if each.before not in nothing and each.after in nothing)
     return Tally(entered=entered, exited=exited, changed=len(differences) - entered - exited)
+
+
+def _differences(rows: Rows) -> list[Difference]:
+    return sorted((Difference(*row) for row in rows), key=lambda difference: difference.profile_id)
 
 
 @lru_cache(maxsize=4096)

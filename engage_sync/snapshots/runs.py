@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query, Rows
 from engage_sync.snapshots.differences import Tally
 
 
@@ -93,10 +95,10 @@ def start(connection: Connection, definition: int, version: int, cause: Cause, s
 def start_each(
     connection: Connection, definitions: Sequence[tuple[int, int]], cause: Cause, scope: RunScope
 ) -> dict[int, int]:
-    """Open a run for each (definition, version) of a round, to be closed by `add`; run ids by definition."""
+    """Open a run for each (definition, version) of a round, to be closed by `adding`; run ids by definition."""
     given = {"cause": str(cause), "scope": str(scope)}
     columns = {"definitions": [each[0] for each in definitions], "versions": [each[1] for each in definitions]}
-    return {row[0]: row[1] for row in connection.execute(_START_EACH, {**given, **columns})}
+    return pipeline.ask(connection, Query(_START_EACH, {**given, **columns}, _ids))
 
 
 def finish(
@@ -119,35 +121,30 @@ def finish(
     )
 
 
-def open_minutes(connection: Connection, definitions: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """The real-time runs of this minute for (definition, version) pairs: run ids by definition."""
-    if not definitions:
-        return {}
-    rows = connection.execute(
-        _MINUTE,
-        {
-            "definitions": [definition for definition, _ in definitions],
-            "versions": [version for _, version in definitions],
-        },
-    )
-    return {row[0]: row[1] for row in rows}
+def opening_minutes(definitions: Sequence[tuple[int, int]]) -> Query[dict[int, int]]:
+    """Opens the real-time runs of this minute for (definition, version) pairs; says run ids by definition."""
+    given = {
+        "definitions": [definition for definition, _ in definitions],
+        "versions": [version for _, version in definitions],
+    }
+    return Query(_MINUTE, given, _ids)
 
 
-def add(connection: Connection, turns: dict[int, tuple[Progress, float]], as_of: datetime) -> None:
-    """Add to runs what a round did: (progress, milliseconds) by run id."""
-    if not turns:
-        return
+def adding(turns: dict[int, tuple[Progress, float]], as_of: datetime) -> Query[None]:
+    """Adds to runs what a round did: (progress, milliseconds) by run id."""
     progresses = [progress for progress, _ in turns.values()]
-    connection.execute(
-        _ADD,
-        {
-            "as_of": as_of,
-            "runs": list(turns),
-            "evaluated": [progress.evaluated for progress in progresses],
-            "entered": [progress.tally.entered for progress in progresses],
-            "exited": [progress.tally.exited for progress in progresses],
-            "changed": [progress.tally.changed for progress in progresses],
-            "messages": [progress.messages for progress in progresses],
-            "durations": [duration for _, duration in turns.values()],
-        },
-    )
+    given = {
+        "as_of": as_of,
+        "runs": list(turns),
+        "evaluated": [progress.evaluated for progress in progresses],
+        "entered": [progress.tally.entered for progress in progresses],
+        "exited": [progress.tally.exited for progress in progresses],
+        "changed": [progress.tally.changed for progress in progresses],
+        "messages": [progress.messages for progress in progresses],
+        "durations": [duration for _, duration in turns.values()],
+    }
+    return Query(_ADD, given, pipeline.nothing)
+
+
+def _ids(rows: Rows) -> dict[int, int]:
+    return {row[0]: row[1] for row in rows}

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, text
 
 from engage_sync import errors
-from engage_sync.database import locks
+from engage_sync.database import locks, pipeline
+from engage_sync.database.pipeline import Query, Rows
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class State:
     """`version` None: never computed. Instants are aware, in UTC; `touches_seen` is the text of a pg_snapshot.
 
@@ -36,6 +38,19 @@ class State:
     enabled: bool
 
 
+def _first(rows: Rows) -> Any:
+    return rows[0][0]
+
+
+def _states(rows: Rows) -> dict[int, State]:
+    return {row[0]: State(*row) for row in rows}
+
+
+CLOCK: Query[datetime] = Query(text("SELECT clock_timestamp()"), {}, _first)
+"""The database's clock."""
+CURRENT_SNAPSHOT: Query[str] = Query(text("SELECT pg_current_snapshot()::text"), {}, _first)
+"""Which transactions are visible now. Asked before anything else is read, so that nothing falls between."""
+# In the order of State's fields.
 _LOAD = text(
     """
     SELECT definitions.id AS definition_id, computations.version, swept_to, coalesce(swept_live, false) AS swept_live,
@@ -104,8 +119,12 @@ _FAIL = text(
 
 def load(connection: Connection, definitions: Sequence[int]) -> dict[int, State]:
     """The states of definitions, by id. Definitions that don't exist are left out."""
-    rows = connection.execute(_LOAD, {"definitions": list(definitions)})
-    return {row.definition_id: State(**row._mapping) for row in rows}
+    return pipeline.ask(connection, loading(definitions))
+
+
+def loading(definitions: Sequence[int]) -> Query[dict[int, State]]:
+    """Asks for the states of definitions, by id; those that don't exist are left out."""
+    return Query(_LOAD, {"definitions": list(definitions)}, _states)
 
 
 def lock(connection: Connection, definition: int) -> State:
@@ -119,19 +138,19 @@ def lock(connection: Connection, definition: int) -> State:
 
 def instant(connection: Connection, last: datetime | None) -> datetime:
     """The database's clock now, never below the last instant of this definition."""
-    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    now = pipeline.ask(connection, CLOCK)
     return max(now, last) if last else now
 
 
 def current_snapshot(connection: Connection) -> str:
     """Which transactions are visible now. Take it before anything else is read, so that nothing falls between."""
-    return str(connection.execute(text("SELECT pg_current_snapshot()::text")).scalar_one())
+    return pipeline.ask(connection, CURRENT_SNAPSHOT)
 
 
-def count(connection: Connection, deltas: Mapping[int, int], as_of: datetime) -> None:
-    """Add to the numbers of members (for a trait: of profiles with a value), by definition, as of an instant."""
+def counting(deltas: Mapping[int, int], as_of: datetime) -> Query[None]:
+    """Adds to the numbers of members (for a trait: of profiles with a value), by definition, as of an instant."""
     given = {"definitions": list(deltas), "deltas": list(deltas.values()), "as_of": as_of}
-    connection.execute(_COUNT, given)
+    return Query(_COUNT, given, pipeline.nothing)
 
 
 def advance(
@@ -152,29 +171,21 @@ def advance(
     )
 
 
-def saw(
-    connection: Connection,
-    definitions: Sequence[int],
-    *,
-    seen: str,
-    as_of: datetime,
-    swept_to: datetime | None,
-    live: bool,
-) -> None:
-    """A round has read the touches that `seen` shows, and with `swept_to` crossed the edges up to it.
+def seeing(
+    definitions: Sequence[int], *, seen: str, as_of: datetime, swept_to: datetime | None, live: bool
+) -> Query[None]:
+    """Notes that a round has read the touches that `seen` shows, and with `swept_to` crossed the edges up to it.
 
     `live`: that was the database's clock, so that whatever came later and was visible at once has left a touch.
     """
-    if definitions:
-        given = {"seen": seen, "as_of": as_of, "swept_to": swept_to, "live": live}
-        connection.execute(_SEEN, {**given, "definitions": list(definitions)})
+    given = {"seen": seen, "as_of": as_of, "swept_to": swept_to, "live": live}
+    return Query(_SEEN, {**given, "definitions": list(definitions)}, pipeline.nothing)
 
 
-def learn_cost(connection: Connection, took: Mapping[int, tuple[float, int]]) -> None:
-    """Remember how long evaluations took: (milliseconds, people) by definition."""
-    if took:
-        costs = [max(0.0, took_ - _OVERHEAD_MILLISECONDS) * 1000 / max(1, people) for took_, people in took.values()]
-        connection.execute(_COST, {"definitions": list(took), "costs": costs})
+def learning_cost(took: Mapping[int, tuple[float, int]]) -> Query[None]:
+    """Remembers how long evaluations took: (milliseconds, people) by definition."""
+    costs = [max(0.0, took_ - _OVERHEAD_MILLISECONDS) * 1000 / max(1, people) for took_, people in took.values()]
+    return Query(_COST, {"definitions": list(took), "costs": costs}, pipeline.nothing)
 
 
 def forget_cost(connection: Connection, definitions: Sequence[int]) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query, Rows
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Channel:
@@ -163,32 +166,30 @@ def key(telling: Telling) -> Key:
     )
 
 
-def follow(connection: Connection, affected: Sequence[tuple[int, int]]) -> None:
-    """What was told to identities that these (definition, profile) hold is theirs from now on."""
-    if affected:
-        given = {"definitions": [each[0] for each in affected], "profiles": [each[1] for each in affected]}
-        connection.execute(_FOLLOW, given)
+def following(affected: Sequence[tuple[int, int]]) -> Query[None]:
+    """Makes what was told to identities that these (definition, profile) hold theirs from now on."""
+    given = {"definitions": [each[0] for each in affected], "profiles": [each[1] for each in affected]}
+    return Query(_FOLLOW, given, pipeline.nothing)
 
 
-def needed(connection: Connection, channels: Sequence[Channel], affected: Sequence[tuple[int, int]]) -> list[Telling]:
-    """Who must be told what, because of these (definition, profile): a snapshot or somebody's identities changed.
+def needing(channels: Sequence[Channel], affected: Sequence[tuple[int, int]]) -> Query[list[Telling]]:
+    """Asks who must be told what, because of these (definition, profile): a snapshot or somebody's identities changed.
 
     In the order in which a person is told: definition by definition, identify before track.
     """
-    if not channels or not affected:
-        return []
-    rows = connection.execute(
-        _NEEDED,
-        {
-            "definitions": [definition for definition, _ in affected],
-            "profiles": [profile for _, profile in affected],
-            "channel_definitions": [channel.definition_id for channel in channels],
-            "destinations": [channel.destination_id for channel in channels],
-            "call_types": [channel.call_type for channel in channels],
-            "nothing": [channel.nothing for channel in channels],
-            "are_audiences": [channel.is_audience for channel in channels],
-        },
-    )
+    given = {
+        "definitions": [definition for definition, _ in affected],
+        "profiles": [profile for _, profile in affected],
+        "channel_definitions": [channel.definition_id for channel in channels],
+        "destinations": [channel.destination_id for channel in channels],
+        "call_types": [channel.call_type for channel in channels],
+        "nothing": [channel.nothing for channel in channels],
+        "are_audiences": [channel.is_audience for channel in channels],
+    }
+    return Query(_NEEDED, given, _tellings)
+
+
+def _tellings(rows: Rows) -> list[Telling]:
     return [
         Telling(
             identity_type=row[0],

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from engage_sync import errors
-from engage_sync.database import locks
+from engage_sync.database import locks, pipeline
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, windows
 from engage_sync.evaluation.compiler import Evaluation, Scope
@@ -355,7 +355,9 @@ class _Run:
         runs.finish(connection, self.run_id, self.progress, as_of=self.first_as_of)
         if self.scope is RunScope.DIRTY:
             # Everybody's evaluation reads in another way, and says little of what one person costs.
-            states.learn_cost(connection, {self.definition.id: (self._milliseconds, self.progress.evaluated)})
+            pipeline.ask(
+                connection, states.learning_cost({self.definition.id: (self._milliseconds, self.progress.evaluated)})
+            )
 
     # --- small things -------------------------------------------------------------------------------------------
 

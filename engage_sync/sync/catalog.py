@@ -42,6 +42,8 @@ class Catalog:
     referrers: Mapping[str, frozenset[int]] = field(default_factory=dict)
     needs: Mapping[int, frozenset[int]] = field(default_factory=dict)
     reasons: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    _evaluations: dict[tuple[int, int, Scope], Evaluation] = field(default_factory=dict, compare=False, repr=False)
+    _edges: dict[tuple[int, int, Scope], Evaluation | None] = field(default_factory=dict, compare=False, repr=False)
 
     @staticmethod
     def load(connection: Connection) -> Catalog:
@@ -65,18 +67,23 @@ class Catalog:
 
     def evaluation(self, definition: StoredDefinition, scope: Scope) -> Evaluation:
         """The compiled evaluation of one of them."""
-        spec = definition.spec
-        return evaluator.evaluation(
-            spec.tree,
-            include_anonymous=spec.include_anonymous,
-            scope=scope,
-            catalog=self.ids,
-            since=definition.since,
-        )
+        if (definition.id, definition.version, scope) not in self._evaluations:
+            self._evaluations[definition.id, definition.version, scope] = evaluator.evaluation(
+                definition.spec.tree,
+                include_anonymous=definition.spec.include_anonymous,
+                scope=scope,
+                catalog=self.ids,
+                since=definition.since,
+            )
+        return self._evaluations[definition.id, definition.version, scope]
 
     def edges(self, definition: StoredDefinition, scope: Scope) -> Evaluation | None:
         """The compiled next edges of its dates; None where it compares none with now."""
-        return evaluator.edges(definition.spec.tree, scope=scope, catalog=self.ids)
+        if (definition.id, definition.version, scope) not in self._edges:
+            self._edges[definition.id, definition.version, scope] = evaluator.edges(
+                definition.spec.tree, scope=scope, catalog=self.ids
+            )
+        return self._edges[definition.id, definition.version, scope]
 
     def select(self, keys: Collection[str] | None, *, with_references: bool) -> list[StoredDefinition]:
         """The named definitions (None: all), on demand with all that they refer to, in order.

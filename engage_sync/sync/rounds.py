@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from engage_sync.database import locks
+from engage_sync.database import locks, pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.definitions.language.walk import references
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, windows
@@ -43,8 +44,8 @@ _LONGEST_TICK = 5.0
 # Milliseconds of evaluation in one round trip of real time above which somebody in it must have become slow.
 _SLOW_TOGETHER = 500.0
 # None of our transactions stays open for long: a statement that was expected to be quick and isn't, ends the round.
-_STATEMENT_PATIENCE = text("SET LOCAL statement_timeout = '10s'")
-_LOCK_PATIENCE = text("SET LOCAL lock_timeout = '60s'")
+_STATEMENT_PATIENCE = Query("SET LOCAL statement_timeout = '10s'", {}, pipeline.nothing)
+_LOCK_PATIENCE = Query("SET LOCAL lock_timeout = '60s'", {}, pipeline.nothing)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +108,17 @@ class _People:
     identities: set[int] = field(default_factory=set)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    """What a round begins with: the locks it could have, and where those definitions stand."""
+
+    held: Collection[int]
+    states: Mapping[int, State]
+    snapshot: str
+    clock: datetime
+    is_anything_new: bool
+
+
 class _Round:
     def __init__(self, connection: Connection, context: Context, catalog: Catalog, order: Order) -> None:
         self._connection = connection
@@ -114,28 +126,25 @@ class _Round:
         self._catalog = catalog
         self._order = order
         self._done: dict[int, Progress] = {}
-        self._known: dict[int, State] = {}
+        self._known: Mapping[int, State] = {}
         self._milliseconds: dict[int, float] = {}
         self._costs: dict[int, tuple[float, int]] = {}
         self._runs: dict[int, int] = {}
 
     def run(self, definitions: Sequence[StoredDefinition]) -> Round:
         began = time.perf_counter()
-        if self._is_realtime and not self._order.sweeps and not self._is_anything_new(definitions):
+        opened = self._open(definitions)
+        if not opened.is_anything_new:
             return Round()
-        self._connection.execute(_STATEMENT_PATIENCE)
-        held = self._hold(definitions)
-        busy = [definition for definition in definitions if definition.id not in held]
-        known = self._known = states.load(self._connection, sorted(held))
+        busy = [definition for definition in definitions if definition.id not in opened.held]
+        known = self._known = opened.states
         ready = [each for each in self._without_referrers(definitions, busy) if _is_ready(each, known.get(each.id))]
         if not ready:
             return Round(busy=busy)
-        # Before anything is read, so that nothing falls between this round and the next.
-        seen = states.current_snapshot(self._connection)
-        as_of = self._instant([known[definition.id] for definition in ready])
+        as_of = self._instant(opened.clock, [known[definition.id] for definition in ready])
         found = dirty.sets(
             self._connection,
-            self._watches(ready, known),
+            [dirty.Watch(definition_id=each.id, reasons=self._catalog.reasons[each.id]) for each in ready],
             self._sweeps(ready, known, as_of),
             MOST,
             dated=self._dated(ready),
@@ -144,16 +153,15 @@ class _Round:
         now, large, rest = _fitting(ready, found, self._too_much(ready, known, found, as_of))
         people = {each.id: _people(found, each.id) for each in now}
         self._compute(now, people, as_of)
-        self._record(now, people, as_of, (time.perf_counter() - began) * 1000)
         concerned = now if self._order.sweeps else [each for each in now if people[each.id].profiles]
-        states.saw(
-            self._connection,
+        saw = states.seeing(
             [definition.id for definition in concerned],
-            seen=seen,
+            seen=opened.snapshot,
             as_of=as_of,
             swept_to=as_of if self._order.sweeps else None,
             live=self._order.as_of is None,
         )
+        self._record(now, people, as_of, (time.perf_counter() - began) * 1000, saw)
         return Round(
             reports=() if self._is_realtime else self._reports(now, people, as_of),
             touched=sum(len(each.profiles) for each in people.values()),
@@ -170,19 +178,33 @@ class _Round:
     def _is_realtime(self) -> bool:
         return self._order.cause is Cause.REALTIME
 
-    def _is_anything_new(self, definitions: Sequence[StoredDefinition]) -> bool:
-        known = states.load(self._connection, [definition.id for definition in definitions])
-        snapshots = {state.touches_seen for state in known.values() if state.touches_seen is not None}
-        return bool(snapshots) and dirty.is_anything_new(self._connection, snapshots)
+    def _open(self, definitions: Sequence[StoredDefinition]) -> _Opened:
+        """Take the definitions' locks, in the order of ids, and read where each stands: all in one round trip.
 
-    def _hold(self, definitions: Sequence[StoredDefinition]) -> set[int]:
-        """Take the definitions' locks, in the order of ids; the ids of those that could be had."""
+        The snapshot comes before anything is read, so that nothing falls between this round and the next; states and
+        clock after the locks are held.
+        """
         ids = [definition.id for definition in definitions]
-        if not self._order.waits:
-            return locks.attempt_each(self._connection, locks.LockClass.DEFINITION, ids)
-        self._connection.execute(_LOCK_PATIENCE)
-        locks.wait_for_each(self._connection, locks.LockClass.DEFINITION, ids)
-        return set(ids)
+        attempting = locks.waiting_for_each if self._order.waits else locks.attempting_each
+        is_new, _, held, _, snapshot, known, clock = pipeline.ask_each(
+            self._connection,
+            [
+                dirty.asking_for_news(ids),
+                _LOCK_PATIENCE,
+                attempting(locks.LockClass.DEFINITION, ids),
+                _STATEMENT_PATIENCE,
+                states.CURRENT_SNAPSHOT,
+                states.loading(ids),
+                states.CLOCK,
+            ],
+        )
+        return _Opened(
+            held=held,
+            states={definition: state for definition, state in known.items() if definition in held},
+            snapshot=snapshot,
+            clock=clock,
+            is_anything_new=is_new or self._order.sweeps or not self._is_realtime,
+        )
 
     def _without_referrers(
         self, definitions: Sequence[StoredDefinition], busy: Sequence[StoredDefinition]
@@ -199,20 +221,11 @@ class _Round:
             found.append(definition)
         return found
 
-    def _instant(self, known: Sequence[State]) -> datetime:
+    def _instant(self, clock: datetime, known: Sequence[State]) -> datetime:
+        """The order's, or the database's clock now, never below the last instant of any of these definitions."""
         if self._order.as_of is not None:
             return self._order.as_of
-        return states.instant(self._connection, max((state.as_of for state in known if state.as_of), default=None))
-
-    def _watches(self, ready: Sequence[StoredDefinition], known: Mapping[int, State]) -> list[dirty.Watch]:
-        return [
-            dirty.Watch(
-                definition_id=definition.id,
-                reasons=self._catalog.reasons[definition.id],
-                seen=known[definition.id].touches_seen or "",
-            )
-            for definition in ready
-        ]
+        return max([clock, *(state.as_of for state in known if state.as_of)])
 
     def _sweeps(
         self, ready: Sequence[StoredDefinition], known: Mapping[int, State], as_of: datetime
@@ -290,8 +303,6 @@ class _Round:
     def _write(self, waiting: Sequence[Work], as_of: datetime, here: Collection[int]) -> None:
         if not waiting:
             return
-        if self._is_realtime:
-            self._open_minutes([each.definition for each in waiting])
         work = [replace(each, run=self._runs[each.definition.id]) for each in waiting]
         self._done.update(
             writing.write(
@@ -305,9 +316,10 @@ class _Round:
             )
         )
 
-    def _open_minutes(self, definitions: Sequence[StoredDefinition]) -> None:
+    def _minutes(self, definitions: Sequence[StoredDefinition]) -> list[Query[dict[int, int]]]:
+        """What opens the runs of this minute that real time writes into."""
         missing = sorted((each.id, each.version) for each in definitions if each.id not in self._runs)
-        self._runs |= runs.open_minutes(self._connection, missing)
+        return [runs.opening_minutes(missing)] if missing and self._is_realtime else []
 
     def _differing(
         self, definitions: Sequence[StoredDefinition], people: Mapping[int, _People], as_of: datetime
@@ -331,7 +343,7 @@ class _Round:
         # a round trip a definition.
         known = [each for each in asked if self._is_realtime and self._known[each.definition].cost is not None]
         alone = [each for each in asked if each not in known]
-        found = self._timed(known, as_of)
+        found = self._timed(known, as_of, self._minutes(definitions))
         if sum(self._milliseconds.get(each.definition, 0.0) for each in known) > _SLOW_TOGETHER:
             states.forget_cost(self._connection, [each.definition for each in known])
         for each in alone:
@@ -339,11 +351,14 @@ class _Round:
             self._costs[each.definition] = (self._milliseconds[each.definition], len(each.profiles))
         return [found[definition.id] for definition in definitions]
 
-    def _timed(self, asked: Sequence[Asked], as_of: datetime) -> dict[int, list[Difference]]:
-        if not asked:
-            return {}
+    def _timed(
+        self, asked: Sequence[Asked], as_of: datetime, minutes: Sequence[Query[dict[int, int]]] = ()
+    ) -> dict[int, list[Difference]]:
         began = time.perf_counter()
-        found = differences.differing(self._connection, asked, as_of)
+        answers = pipeline.ask_each(self._connection, [*minutes, *(differences.finding(each, as_of) for each in asked)])
+        for opened in answers[: len(minutes)]:
+            self._runs |= opened
+        found = answers[len(minutes) :]
         share = (time.perf_counter() - began) * 1000 / max(1, sum(len(each.profiles) for each in asked))
         self._milliseconds |= {each.definition: share * len(each.profiles) for each in asked}
         return {each.definition: mine for each, mine in zip(asked, found, strict=True)}
@@ -351,19 +366,26 @@ class _Round:
     # --- on record ----------------------------------------------------------------------------------------------
 
     def _record(
-        self, now: Sequence[StoredDefinition], people: Mapping[int, _People], as_of: datetime, took: float
+        self,
+        now: Sequence[StoredDefinition],
+        people: Mapping[int, _People],
+        as_of: datetime,
+        took: float,
+        saw: Query[None],
     ) -> None:
         """What each did, and how long: its own evaluation, and its share of what the round did for all."""
         concerned = [each for each in now if people[each.id].profiles] if self._is_realtime else list(now)
-        if self._is_realtime:
-            self._open_minutes(concerned)
         share = (took - sum(self._milliseconds.values())) / max(1, len(concerned))
         turns = {
             self._runs[each.id]: (self._progress(each, people), self._milliseconds.get(each.id, 0.0) + share)
             for each in concerned
         }
-        runs.add(self._connection, turns, as_of)
-        states.learn_cost(self._connection, self._costs)
+        queries = [saw]
+        if turns:
+            queries.append(runs.adding(turns, as_of))
+        if self._costs:
+            queries.append(states.learning_cost(self._costs))
+        pipeline.ask_each(self._connection, queries)
 
     def _progress(self, definition: StoredDefinition, people: Mapping[int, _People]) -> Progress:
         progress = self._done.get(definition.id, Progress())

@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
+from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.outbox import enqueue
@@ -56,17 +59,21 @@ class Job:
     run: int
 
 
-def tell(connection: Connection, jobs: Sequence[Job], *, as_of: datetime, priority: Priority) -> dict[int, int]:
+def tell(
+    connection: Connection, jobs: Sequence[Job], *, after: Sequence[Query[Any]], as_of: datetime, priority: Priority
+) -> dict[int, int]:
     """Enqueue what these profiles' identities must be told; returns the numbers of messages by definition.
 
-    In the transaction that wrote the snapshots, under the definitions' locks.
+    In the transaction that writes the snapshots, under the definitions' locks: `after` these queries, which write them.
     """
-    telling.follow(connection, [(job.definition.id, profile) for job in jobs for profile in job.moved])
-    needed = telling.needed(
-        connection,
-        [channel for job in jobs for channel in job.channels],
-        [(job.definition.id, profile) for job in jobs for profile in job.profiles],
-    )
+    moved = [(job.definition.id, profile) for job in jobs for profile in job.moved]
+    all_channels = [channel for job in jobs for channel in job.channels]
+    affected = [(job.definition.id, profile) for job in jobs for profile in job.profiles]
+    queries = [*after, *([telling.following(moved)] if moved else [])]
+    if not all_channels or not affected:
+        pipeline.ask_each(connection, queries)
+        return {}
+    needed: list[Telling] = pipeline.ask_each(connection, [*queries, telling.needing(all_channels, affected)])[-1]
     if not needed:
         return {}
     replaceable = {_address(each) for each in needed if each.enqueued is not None and each.call_type == "identify"}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, text
 
 from engage_sync.database import channels as notifications
+from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.snapshots import differences, states
@@ -54,15 +57,15 @@ def write(
         each.definition.id: differences.tally(each.differences, each.definition.kind == "audience") for each in work
     }
     found = [Found(definition=each.definition.id, run=each.run, differences=each.differences) for each in work]
-    differences.record(connection, found, as_of)
     deltas = {
         each.definition.id: tallies[each.definition.id].entered - tallies[each.definition.id].exited
         for each in work
         if each.differences
     }
+    queries: list[Query[Any]] = []
     if deltas:
-        states.count(connection, deltas, as_of)
-    _touch_those_who_refer(connection, catalog, work, aware)
+        queries += [differences.recording(found, as_of), states.counting(deltas, as_of)]
+    queries += _touching_those_who_refer(catalog, work, aware)
     jobs = [
         telling.Job(
             definition=each.definition,
@@ -73,21 +76,18 @@ def write(
         )
         for each in work
     ]
-    messages = telling.tell(connection, jobs, as_of=as_of, priority=priority)
+    messages = telling.tell(connection, jobs, after=queries, as_of=as_of, priority=priority)
     return {
         definition: Progress(tally=tally, messages=messages.get(definition, 0)) for definition, tally in tallies.items()
     }
 
 
-def _touch_those_who_refer(
-    connection: Connection, catalog: Catalog, work: Sequence[Work], aware: Collection[int]
-) -> None:
+def _touching_those_who_refer(catalog: Catalog, work: Sequence[Work], aware: Collection[int]) -> list[Query[None]]:
     """Definitions that refer to a changed one find its people among their touches."""
-    touched = False
+    queries = []
     for each in work:
         if each.differences and not catalog.referrers.get(each.definition.key, frozenset()) <= set(aware):
             changed = [difference.profile_id for difference in each.differences]
-            connection.execute(_TOUCH, {"profiles": changed, "reason": f"definition:{each.definition.key}"})
-            touched = True
-    if touched:
-        notifications.notify(connection, notifications.TOUCHES)
+            given = {"profiles": changed, "reason": f"definition:{each.definition.key}"}
+            queries.append(Query(_TOUCH, given, pipeline.nothing))
+    return [*queries, notifications.notifying(notifications.TOUCHES)] if queries else []
