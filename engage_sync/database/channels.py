@@ -17,7 +17,7 @@ _NOTIFY = text("SELECT pg_notify(:channel, '')")
 
 def notify(connection: Connection, channel: str) -> None:
     """Wake the listeners of a channel when this transaction commits. At most one a batch."""
-    connection.execute(_NOTIFY, {"channel": channel})
+    pipeline.rows(connection, _NOTIFY, {"channel": channel})
 
 
 def notifying(channel: str) -> Query[None]:

@@ -25,6 +25,7 @@ class LockClass(IntEnum):
     DEFINITIONS_CHANGE = 4_206
 
 
+_ATTEMPT = text("SELECT pg_try_advisory_xact_lock(:lock, :number)")
 _ATTEMPT_EACH = text(
     """
     SELECT number FROM (SELECT unnest(CAST(:numbers AS integer[])) AS number ORDER BY number) AS wanted
@@ -46,8 +47,7 @@ def wait(connection: Connection, lock: LockClass, number: int = 0) -> None:
 
 def attempt(connection: Connection, lock: LockClass, number: int = 0) -> bool:
     """Take the lock for this transaction if it is free; say whether it was."""
-    statement = text("SELECT pg_try_advisory_xact_lock(:lock, :number)")
-    return bool(connection.execute(statement, {"lock": int(lock), "number": number}).scalar_one())
+    return bool(pipeline.rows(connection, _ATTEMPT, {"lock": int(lock), "number": number})[0][0])
 
 
 def attempting_each(lock: LockClass, numbers: Sequence[int]) -> Query[set[int]]:

@@ -13,11 +13,15 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy.exc
 from psycopg import Error
+from psycopg.rows import namedtuple_row
 from sqlalchemy import Connection, TextClause
 from sqlalchemy.dialects import postgresql
 
+from engage_sync.database import arrays
+
 T = TypeVar("T")
-Rows = Sequence[tuple[Any, ...]]
+# Named tuples: a statement names its columns apart.
+Rows = Sequence[Any]
 _DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -25,7 +29,8 @@ _DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 class Query(Generic[T]):
     """A statement with its parameters, and how its rows are read.
 
-    `statement` has parameters as :name where it is a clause of SQLAlchemy's, as %(name)s where it is a text.
+    `statement` has parameters as :name where it is a clause of SQLAlchemy's, as %(name)s where it is a text. It says of
+    which type an array is, as in CAST(:ids AS bigint[]).
     """
 
     statement: TextClause | str
@@ -43,6 +48,11 @@ def ask(connection: Connection, query: Query[T]) -> T:
     return answer
 
 
+def rows(connection: Connection, statement: TextClause, parameters: Mapping[str, Any]) -> list[Any]:
+    """The rows of one statement, with their columns as attributes."""
+    return ask(connection, Query(statement, parameters, list))
+
+
 def ask_each(connection: Connection, queries: Sequence[Query[Any]]) -> list[Any]:
     """What each query says, run in this order in the connection's transaction, in one round trip.
 
@@ -57,9 +67,10 @@ def ask_each(connection: Connection, queries: Sequence[Query[Any]]) -> list[Any]
     try:
         with driver.pipeline():
             for query in queries:
-                cursors.append(driver.cursor().execute(_text(query.statement), query.parameters))
+                cursor = driver.cursor(row_factory=namedtuple_row)
+                cursors.append(cursor.execute(_text(query.statement), _given(query.parameters)))
         # Only after the pipeline is through, a cursor knows whether its statement gives rows.
-        rows = [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        found = [cursor.fetchall() if cursor.description else [] for cursor in cursors]
     except Error as failure:
         raise sqlalchemy.exc.DBAPIError.instance(
             _text(queries[min(len(cursors), len(queries)) - 1].statement),
@@ -70,12 +81,16 @@ def ask_each(connection: Connection, queries: Sequence[Query[Any]]) -> list[Any]
             connection_invalidated=driver.closed,
             dialect=connection.dialect,
         ) from failure
-    return [query.read(found) for query, found in zip(queries, rows, strict=True)]
+    return [query.read(answer) for query, answer in zip(queries, found, strict=True)]
 
 
 @lru_cache(maxsize=512)
 def _clause_text(clause: TextClause) -> str:
     return str(clause.compile(dialect=_DIALECT))
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: arrays.literal(value) if isinstance(value, list) else value for name, value in parameters.items()}
 
 
 def _text(statement: TextClause | str) -> str:

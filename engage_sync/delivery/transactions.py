@@ -10,6 +10,8 @@ from typing import TypeVar
 import sqlalchemy.exc
 from sqlalchemy import Connection, Engine, text
 
+from engage_sync.database import pipeline
+
 T = TypeVar("T")
 
 # The server is away, restarting, or chose us to resolve a deadlock: the same work may succeed later.
@@ -39,5 +41,5 @@ class Transactions:
     def _transaction(self, work: Callable[[Connection], T], durable: bool) -> T:
         with self._engine.begin() as connection:
             if not durable:
-                connection.execute(_NOT_DURABLE)
+                pipeline.rows(connection, _NOT_DURABLE, {})
             return work(connection)

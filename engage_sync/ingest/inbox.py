@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from engage_sync.database import binary, channels
+from engage_sync.database import binary, channels, pipeline
 from engage_sync.ingest import accept
 
 _COPY = "COPY inbox (source_id, call) FROM STDIN (FORMAT binary)"
@@ -94,7 +94,7 @@ def promise_durability(connection: Connection) -> None:
 
 def take(connection: Connection, limit: int) -> list[InboxRow]:
     """The oldest calls, left in place: whoever resolved them removes them in the same transaction."""
-    rows = connection.execute(_TAKE, {"limit": limit})
+    rows = pipeline.rows(connection, _TAKE, {"limit": limit})
     return [
         InboxRow(id=id_, source_id=source_id, received_at=received_at, call=call)
         for id_, source_id, received_at, call in rows
@@ -103,7 +103,7 @@ def take(connection: Connection, limit: int) -> list[InboxRow]:
 
 def remove(connection: Connection, ids: Sequence[int]) -> None:
     if ids:
-        connection.execute(_REMOVE, {"ids": list(ids)})
+        pipeline.rows(connection, _REMOVE, {"ids": list(ids)})
 
 
 def reject(connection: Connection, rejected: Sequence[Rejected]) -> None:

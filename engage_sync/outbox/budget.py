@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
+
 # Aimed at the limit itself, the jitter of sending would break it by some percent.
 SHARE_OF_LIMIT = 0.97
 # Small reservations keep workers from running ahead of each other.
@@ -56,5 +58,5 @@ def reserve(
     count = max(1, min(slots, most_slots(rate)))
     spacing = 1.0 / (SHARE_OF_LIMIT * rate)
     given = {"destination": destination_id, "name": name, "span": count * spacing, "lead": lead}
-    start: float = connection.execute(_RESERVE, given).scalar_one()
+    start: float = pipeline.rows(connection, _RESERVE, given)[0][0]
     return Reservation(start=start, spacing=spacing, count=count)

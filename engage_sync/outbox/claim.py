@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
 from engage_sync.messages.message import Message, Subject
 from engage_sync.outbox.enqueue import Priority
 
@@ -164,7 +165,8 @@ def start(connection: Connection, worker_id: int, messages: Sequence[Wanted], ti
     Left out is what is gone or moved, what is not leased by this worker any more, what a request of may still be on its
     way (`timeout` seconds since it started), and everything of a paused destination.
     """
-    rows = connection.execute(
+    rows = pipeline.rows(
+        connection,
         _START,
         {
             "worker": worker_id,
@@ -183,10 +185,10 @@ def _tenth(limit: int) -> int:
     return whole + (random.random() * 10 < rest)
 
 
-def _lease(connection: Connection, priority: Priority, limit: int, given: dict[str, int]) -> list[Row[Any]]:
+def _lease(connection: Connection, priority: Priority, limit: int, given: dict[str, int]) -> list[Any]:
     if limit <= 0:
         return []
-    return list(connection.execute(_LEASE, {**given, "priority": int(priority), "limit": limit}))
+    return pipeline.rows(connection, _LEASE, {**given, "priority": int(priority), "limit": limit})
 
 
 def _load(connection: Connection, destination_id: int, profiles: Sequence[int]) -> dict[int, list[Message]]:
@@ -194,12 +196,12 @@ def _load(connection: Connection, destination_id: int, profiles: Sequence[int]) 
     if not profiles:
         return loaded
     given = {"profiles": list(profiles), "destination": destination_id, "messages": MESSAGES_A_LANE + 1}
-    for row in connection.execute(_LOAD, given):
+    for row in pipeline.rows(connection, _LOAD, given):
         loaded.setdefault(row.profile_id, []).append(_message(row, destination_id))
     return loaded
 
 
-def _message(row: Row[Any], destination_id: int) -> Message:
+def _message(row: Any, destination_id: int) -> Message:
     subject = None
     if row.public_id is not None:
         subject = Subject(public_id=row.public_id, kind=row.kind, key=row.key, track=row.track)

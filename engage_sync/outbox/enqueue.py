@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from sqlalchemy import Connection, text
 
-from engage_sync.database import channels
+from engage_sync.database import channels, pipeline
 
 
 class Priority(IntEnum):
@@ -99,7 +99,8 @@ def withdraw(connection: Connection, addresses: Collection[Address]) -> set[Addr
     """
     if not addresses:
         return set()
-    rows = connection.execute(
+    rows = pipeline.rows(
+        connection,
         _WITHDRAW,
         {
             "definitions": [address[0] for address in addresses],
@@ -118,7 +119,8 @@ def append(connection: Connection, messages: Sequence[NewMessage], *, as_of: dat
         return
     profiles = [message.profile_id for message in messages]
     destinations = [message.destination_id for message in messages]
-    connection.execute(
+    pipeline.rows(
+        connection,
         _APPEND,
         {
             "definitions": [message.definition_id for message in messages],

@@ -5,11 +5,14 @@ Writes `lanes`. Nothing may be stranded: a message without a lane is never sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
+
+from engage_sync.database import pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +94,25 @@ def release(
     """
     given = {"destination": destination_id, "worker": worker_id}
     profiles = [lane.profile_id for lane in leaving]
-    locked = set(connection.execute(_LOCK, {**given, "profiles": profiles}).scalars())
+    locked = _profiles(connection, _LOCK, {**given, "profiles": profiles})
     closed: set[int] = set()
     waiting: set[int] = set()
     if locked:
-        gone = connection.execute(_CLOSE, {"destination": destination_id, "profiles": sorted(locked)})
-        closed = set(gone.scalars())
+        closed = _profiles(connection, _CLOSE, {"destination": destination_id, "profiles": sorted(locked)})
     staying = [lane for lane in leaving if lane.profile_id in locked - closed]
     if staying:
         columns = {
             "profiles": [lane.profile_id for lane in staying],
             "due": [lane.due_at for lane in staying],
         }
-        waiting = set(
-            connection.execute(_WAIT, {"destination": destination_id, "timeout": timeout, **columns}).scalars()
-        )
+        waiting = _profiles(connection, _WAIT, {"destination": destination_id, "timeout": timeout, **columns})
     unlocked = [profile for profile in profiles if profile not in locked]
-    held = set(connection.execute(_STILL_OURS, {**given, "profiles": unlocked}).scalars()) if unlocked else set()
+    held = _profiles(connection, _STILL_OURS, {**given, "profiles": unlocked}) if unlocked else set()
     return Released(closed=closed, waiting=waiting, held=held)
+
+
+def _profiles(connection: Connection, statement: TextClause, given: Mapping[str, Any]) -> set[int]:
+    return {row.profile_id for row in pipeline.rows(connection, statement, given)}
 
 
 def open_lanes(connection: Connection, lanes: Sequence[tuple[int, int]], priority: int) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import orjson
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
 from engage_sync.messages.message import Message
 from engage_sync.snapshots import settled
 from engage_sync.snapshots.settled import Ended, ToldKey
@@ -139,7 +140,7 @@ _UNSENT = text(
 
 def settle(connection: Connection, worker_id: int, settlements: Sequence[Settlement]) -> Settled:
     """Write down how attempts ended, in the caller's transaction; say which were still ours to settle."""
-    if connection.execute(_HOLD_WORKER, {"worker": worker_id}).first() is None:
+    if not pipeline.rows(connection, _HOLD_WORKER, {"worker": worker_id}):
         return Settled(set(), set(), {each.message.id for each in settlements})
     ending = [each for each in settlements if isinstance(each, Taken | Failed)]
     held = settled.lock(connection, {told_key(each.message) for each in ending})
@@ -173,7 +174,7 @@ def _take(connection: Connection, worker_id: int, taken: Sequence[Taken]) -> set
         "skipped": [each.message.id for each in taken if each.skipped],
         "worker": worker_id,
     }
-    rows = connection.execute(_TAKEN, given).all()
+    rows = pipeline.rows(connection, _TAKEN, given)
     settled.confirm(connection, [_ended(row) for row in rows])
     return {row.id for row in rows}
 
@@ -203,16 +204,16 @@ def _postpone(connection: Connection, worker_id: int, postponed: Sequence[Postpo
         "unanswered": [each.unanswered for each in postponed],
         "worker": worker_id,
     }
-    return set(connection.execute(_POSTPONED, given).scalars())
+    return {row.id for row in pipeline.rows(connection, _POSTPONED, given)}
 
 
 def _unsend(connection: Connection, worker_id: int, unsent: Sequence[Unsent]) -> set[int]:
     if not unsent:
         return set()
     given = {"ids": [each.message.id for each in unsent], "worker": worker_id}
-    return set(connection.execute(_UNSENT, given).scalars())
+    return {row.id for row in pipeline.rows(connection, _UNSENT, given)}
 
 
-def _ended(row: Row[Any], is_unknown: bool = False) -> Ended:
+def _ended(row: Any, is_unknown: bool = False) -> Ended:
     key = ToldKey(row.identity_value, row.identity_type, row.destination_id, row.definition_id, row.call_type)
     return Ended(key=key, told_version=row.told_version, value=row.value, is_unknown=is_unknown)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from engage_sync.database import binary
+from engage_sync.database import arrays, binary, pipeline
 from engage_sync.ingest import accept
 from engage_sync.profiles.facts import Facts, canonical
 from engage_sync.profiles.graph import COUNTED_EVENTS, Node
@@ -17,7 +17,9 @@ from engage_sync.profiles.traits import Needed, Row, Trait
 
 # A batch is small beside its tables, but their statistics lag behind an import: without this the planner now and then
 # reads a whole table per batch.
-_BY_INDEX = text("SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true)")
+_BY_INDEX = text(
+    "SELECT set_config('enable_seqscan', 'off', true) AS scan, set_config('enable_hashjoin', 'off', true) AS join_"
+)
 
 _RECEIVED = text(
     "SELECT digest::text FROM received_messages"
@@ -55,15 +57,15 @@ _NEW_IDS = text("SELECT nextval(pg_get_serial_sequence('profiles', 'id')) FROM g
 
 def prepare(connection: Connection) -> None:
     """Settings for the rest of the transaction."""
-    connection.execute(_BY_INDEX)
+    pipeline.rows(connection, _BY_INDEX, {})
 
 
 def seen(connection: Connection, source_id: int, digests: Sequence[bytes]) -> set[bytes]:
     """Those of the message ids that the source sent before."""
     # One literal instead of thousands of parameters: a digest's hex digits are a uuid as Postgres reads it.
     literal = "{" + ",".join(digest.hex() for digest in digests) + "}"
-    found = connection.execute(_RECEIVED, {"source_id": source_id, "digests": literal}).scalars()
-    return {bytes.fromhex(digest.replace("-", "")) for digest in found}
+    found = pipeline.rows(connection, _RECEIVED, {"source_id": source_id, "digests": literal})
+    return {bytes.fromhex(row.digest.replace("-", "")) for row in found}
 
 
 def holders(connection: Connection, wanted: Iterable[Identifier]) -> dict[Identifier, int]:
@@ -75,15 +77,9 @@ def holders(connection: Connection, wanted: Iterable[Identifier]) -> dict[Identi
     driver: Any = connection.connection.cursor(binary=True)
     found: dict[Identifier, int] = {}
     for type_, values in by_type.items():
-        for value, profile_id in driver.execute(_HOLDERS, (type_, _literal(values))).fetchall():
+        for value, profile_id in driver.execute(_HOLDERS, (type_, arrays.texts(values))).fetchall():
             found[type_, value] = profile_id
     return found
-
-
-def _literal(values: Iterable[str]) -> str:
-    """An array of texts as Postgres reads it: a third of what the driver takes for thousands of elements."""
-    joined = '","'.join(value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return '{"' + joined + '"}'
 
 
 def load(connection: Connection, nodes: Mapping[int, Node]) -> None:
@@ -121,7 +117,7 @@ def traits(connection: Connection, needed: Needed) -> dict[int, dict[str, Trait]
 
 def new_ids(connection: Connection, number: int) -> list[int]:
     """Ids for profiles that are about to be written."""
-    return list(connection.execute(_NEW_IDS, {"number": number}).scalars()) if number else []
+    return [row[0] for row in pipeline.rows(connection, _NEW_IDS, {"number": number})] if number else []
 
 
 # --- writing ------------------------------------------------------------------------------------------------------

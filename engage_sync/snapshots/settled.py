@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
+
 
 class ToldKey(NamedTuple):
     """What a row of `told` is found by."""
@@ -89,32 +91,32 @@ def lock(connection: Connection, keys: Collection[ToldKey]) -> set[ToldKey]:
     wanted = set(keys)
     if not wanted:
         return set()
-    locked = {ToldKey(*row) for row in connection.execute(_LOCK, _columns(wanted))}
+    locked = {ToldKey(*row) for row in pipeline.rows(connection, _LOCK, _columns(wanted))}
     missing = wanted - locked
     if not missing:
         return set()
-    return {ToldKey(*row) for row in connection.execute(_EXISTING, _columns(missing))}
+    return {ToldKey(*row) for row in pipeline.rows(connection, _EXISTING, _columns(missing))}
 
 
 def confirm(connection: Connection, ended: Sequence[Ended]) -> None:
     """The destination took these: they are what it was told last, and wait no more."""
     newest = _newest(ended)
     if newest:
-        connection.execute(_CONFIRM, _ended_columns(newest))
+        pipeline.rows(connection, _CONFIRM, _ended_columns(newest))
 
 
 def withdraw(connection: Connection, ended: Sequence[Ended]) -> None:
     """These will not be sent: what was confirmed before them is what the destination knows."""
     newest = _newest(ended)
     if newest:
-        connection.execute(_WITHDRAW, _ended_columns(newest))
+        pipeline.rows(connection, _WITHDRAW, _ended_columns(newest))
 
 
 def restore(connection: Connection, ended: Sequence[Ended]) -> None:
     """These wait again, unless something newer was said since."""
     newest = _newest(ended)
     if newest:
-        connection.execute(_RESTORE, _ended_columns(newest))
+        pipeline.rows(connection, _RESTORE, _ended_columns(newest))
 
 
 def _newest(ended: Sequence[Ended]) -> list[Ended]:

@@ -213,7 +213,8 @@ def enqueued(connection: Connection, tellings: Sequence[Telling]) -> dict[Key, i
     """Note what now waits to be said; return the version of each, which makes its message id."""
     if not tellings:
         return {}
-    rows = connection.execute(
+    rows = pipeline.rows(
+        connection,
         _ENQUEUED,
         {
             **_columns(tellings),
@@ -228,7 +229,7 @@ def quiet(connection: Connection, tellings: Sequence[Telling]) -> None:
     """Nothing waits any more for these: taken back unsent, or succeeded by an email."""
     if tellings:
         succeeded = [telling.succeeded for telling in tellings]
-        connection.execute(_QUIET, {**_columns(tellings), "succeeded": succeeded})
+        pipeline.rows(connection, _QUIET, {**_columns(tellings), "succeeded": succeeded})
 
 
 def _columns(tellings: Sequence[Telling]) -> dict[str, Any]:
