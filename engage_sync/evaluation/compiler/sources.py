@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from engage_sync.database import tables
@@ -72,6 +72,8 @@ class Sources:
 
     def _pass(self, group: Sequence[tree.Aggregate], name: str, existing: frozenset[presence.Leaf]) -> Source:
         """One pass over the events of one name, grouped by profile, with a column a leaf."""
+        if self.scope is Scope.PROFILES and _is_at_an_end(group[0]):
+            return self._at_an_end(group[0], name)
         widest = reduce(lambda one, other: one if one.covers(other) else other, map(_ages, group))
         event, base = self._events(group, widest)
         if len(group) == 1:
@@ -98,6 +100,21 @@ class Sources:
             columns={leaf: reducers.operand(leaf.reducer, column) for leaf, column in zip(group, values, strict=True)},
         )
 
+    def _at_an_end(self, leaf: tree.Aggregate, name: str) -> Source:
+        """The first or the last event's value of each person: the index leads there, past what lies behind it."""
+        person = func.unnest(PROFILES).table_valued("id", name=f"{name}_of").render_derived()
+        event = Event(rows=tables.events.alias("event"))
+        base = [
+            event.c.profile_id == person.c.id,
+            event.c.name == leaf.stream.event,
+            *events.within(event, _ages(leaf), self.conditions.since),
+            *self.conditions.filters(leaf.stream, event),
+        ]
+        found = reducers.reduced(leaf.reducer, event, base, None).lateral(f"{name}_found")
+        rows = select(person.c.id.label("profile_id"), found.c.value).select_from(person.join(found, true()))
+        subquery = rows.subquery(name)
+        return Source(rows=subquery, columns={leaf: reducers.operand(leaf.reducer, subquery.c.value)})
+
     def _events(self, group: Sequence[tree.Aggregate], widest: windows.Ages) -> tuple[Event, list[Condition]]:
         """The events of a pass, and what is still to be asked of each."""
         name = group[0].stream.event
@@ -107,6 +124,11 @@ class Sources:
         if self.scope is Scope.PROFILES:
             base.append(event.c.profile_id == func.any(PROFILES))
         return (events.read_once(event.rows, base, places), []) if places else (event, base)
+
+
+def _is_at_an_end(leaf: tree.Aggregate) -> bool:
+    """Whether a leaf's value is that of one event at an end of the stream. These have a pass of their own."""
+    return isinstance(leaf.reducer, tree.First | tree.Last) and "$" not in leaf.reducer.of.path
 
 
 def _asked(leaf: tree.Aggregate) -> list[tree.EventField]:
