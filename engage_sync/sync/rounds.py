@@ -45,7 +45,13 @@ _LONGEST_TICK = 5.0
 _SLOW_TOGETHER = 500.0
 # None of our transactions stays open for long: a statement that was expected to be quick and isn't, ends the round.
 _STATEMENT_PATIENCE = Query("SET LOCAL statement_timeout = '10s'", {}, pipeline.nothing)
-_LOCK_PATIENCE = Query("SET LOCAL lock_timeout = '60s'", {}, pipeline.nothing)
+# All that a round reads, it looks up; but of a bound that is known only as it runs ("later than what was seen") the
+# planner assumes that a third of the log lies behind it, and would read the log whole.
+_SETTINGS = Query(
+    "SELECT set_config('lock_timeout', '60s', true) AS patience, set_config('enable_seqscan', 'off', true) AS scans",
+    {},
+    pipeline.nothing,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,11 +192,11 @@ class _Round:
         """
         ids = [definition.id for definition in definitions]
         attempting = locks.waiting_for_each if self._order.waits else locks.attempting_each
-        is_new, _, held, _, snapshot, known, clock = pipeline.ask_each(
+        _, is_new, held, _, snapshot, known, clock = pipeline.ask_each(
             self._connection,
             [
+                _SETTINGS,
                 dirty.asking_for_news(ids),
-                _LOCK_PATIENCE,
                 attempting(locks.LockClass.DEFINITION, ids),
                 _STATEMENT_PATIENCE,
                 states.CURRENT_SNAPSHOT,

@@ -1,0 +1,80 @@
+"""The statement of each construct, as it is read in review: a changed statement shows in the diff of golden/.
+
+GOLDEN=write pytest tests/unit/evaluation/test_golden_sql.py writes them anew.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engage_sync.definitions import language
+from engage_sync.definitions.language import Kind
+from engage_sync.evaluation.compiler import Evaluation, Scope, compile_edges, compile_evaluation
+
+GOLDEN = Path(__file__).parent / "golden"
+ORDER = "event('Order Completed')"
+AUDIENCES = {
+    "exists": f"{ORDER}.exists()",
+    "count_in_window": f"{ORDER}.within(30 days).count() >= 2",
+    "none_in_window": f"{ORDER}.within(30 days).count() = 0",
+    "between": f"{ORDER}.between(30 days, 60 days).count() >= 1",
+    "where": f"{ORDER}.where(property('total') > 100 AND context('page.url').contains('/sale')).exists()",
+    "sources": f"{ORDER}.sources(exclude: 'app').exists()",
+    "item_of_a_list": f"{ORDER}.where(property('products.$.category') = 'WINE').exists()",
+    "sum_compared": f"{ORDER}.within(7 days).sum(property('total')) > 100",
+    "trait": "trait('plan') = 'gold'",
+    "trait_absent": "trait('plan').absent()",
+    "trait_date_in_days": "trait('birthday').within_next(7 days)",
+    "trait_date_in_hours": "trait('trial_ends_at').within_last(48 hours)",
+    "audience_in_audience": "trait('other_audience') = 'true'",
+    "property_beside_trait": f"{ORDER}.where(property('total') >= trait('other_trait')).exists()",
+    "and_or_not": f"({ORDER}.exists() OR trait('plan') = 'gold') AND NOT event('Refund').within(30 days).exists()",
+    "shared_pass": f"{ORDER}.within(30 days).count() >= 1 AND {ORDER}.within(90 days).sum(property('total')) > 9",
+    "funnel_and_then": "event('Cart').where(event('Order').within(parent: 1 day).exists()).within(7 days).exists()",
+    "funnel_and_then_not": "event('Cart').where(event('Order').within(parent: 1 day).count() = 0).exists()",
+    "funnel_parent_property": "event('Cart').where(event('Order').where(property('sku') = property(parent: 'sku'))"
+    ".within(parent: 1 hour).exists()).exists()",
+}
+TRAITS = {
+    "count": f"{ORDER}.count()",
+    "sum": f"{ORDER}.within(90 days).sum(property('total'))",
+    "avg": f"{ORDER}.avg(property('total'))",
+    "min_as_string": f"{ORDER}.min(property('store') as string)",
+    "mode": f"{ORDER}.mode(property('store'), 3)",
+    "first": f"{ORDER}.first(property('store'))",
+    "last_of_items": f"{ORDER}.last(property('products.$.sku'))",
+    "unique_of_items": f"{ORDER}.unique(property('products.$.sku'))",
+    "unique_count": f"{ORDER}.unique(property('store')).count()",
+    "copied_trait": "trait('address.city')",
+}
+CASES = [("audience", *each) for each in AUDIENCES.items()] + [("computed_trait", *each) for each in TRAITS.items()]
+CATALOG = {"other_audience": 7, "other_trait": 8}
+
+
+@pytest.mark.parametrize(("kind", "name", "query"), CASES, ids=[case[1] for case in CASES])
+def test_the_statement_is_the_one_that_was_read(kind: Kind, name: str, query: str) -> None:
+    tree = language.parse(query, kind=kind)
+    parts = [f"-- {query}"]
+    for scope in Scope:
+        made = compile_evaluation(tree, include_anonymous=False, scope=scope, catalog=CATALOG)
+        parts.append(f"-- {scope}\n{_shown(made)}")
+    edges = compile_edges(tree, scope=Scope.ALL, catalog=CATALOG)
+    if edges is not None:
+        parts.append(f"-- edges\n{_shown(edges)}")
+    text = "\n\n".join(parts) + "\n"
+    file = GOLDEN / f"{name}.sql"
+    if os.environ.get("GOLDEN") == "write":
+        file.write_text(text)
+    assert file.read_text() == text
+
+
+def test_there_is_no_golden_file_without_its_case() -> None:
+    assert {file.stem for file in GOLDEN.iterdir()} == {case[1] for case in CASES}
+
+
+def _shown(made: Evaluation) -> str:
+    parameters = "".join(f"\n-- {name} = {value!r}" for name, value in sorted(made.parameters.items()))
+    return "\n".join(line.rstrip() for line in made.sql.splitlines()) + parameters
