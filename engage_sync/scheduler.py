@@ -94,7 +94,7 @@ class Scheduler:
         await self._end_alone()
 
     def run_due(self) -> list[RunReport]:
-        """Compute what is due now: definitions without a snapshot of their version, and those whose tick has come.
+        """Compute what is due now: definitions that need everybody (new ones), and those whose tick has come.
 
         Returns what rounds did. What must be computed alone goes on by itself (`until_alone_are_done`); what refers to
         it stays due until then.
@@ -103,7 +103,7 @@ class Scheduler:
             catalog = self._load(connection)
             known = states.load(connection, [definition.id for definition in catalog.definitions])
             now = states.instant(connection, None)
-        new = {definition.id for definition in computation.never_computed(catalog.definitions, known)}
+        new = computation.needing_everybody(catalog.definitions, known)
         together: list[StoredDefinition] = []
         later = self._keys_under_way(catalog)
         for definition in catalog.definitions:

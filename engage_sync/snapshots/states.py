@@ -54,7 +54,10 @@ CURRENT_SNAPSHOT: Query[str] = Query(text("SELECT pg_current_snapshot()::text"),
 _LOAD = text(
     """
     SELECT definitions.id AS definition_id, computations.version, swept_to, coalesce(swept_live, false) AS swept_live,
-           touches_seen::text AS touches_seen, as_of, coalesce(members, 0) AS members, cost, error,
+           -- A snapshot of transactions that this server never had comes from another one (a restored dump): what it
+           -- shows as seen, nobody saw here.
+           CASE WHEN pg_snapshot_xmax(touches_seen) <= pg_snapshot_xmax(pg_current_snapshot())
+           THEN touches_seen::text END AS touches_seen, as_of, coalesce(members, 0) AS members, cost, error,
            definitions.version AS current_version,
            definitions.enabled AND definitions.deleted_at IS NULL AS enabled
     FROM definitions LEFT JOIN computations ON computations.definition_id = definitions.id

@@ -110,14 +110,9 @@ def turn(
     return rounds.run(engine, context, catalog, definitions, Order(cause=Cause.REALTIME, sweeps=sweeps))
 
 
-def never_computed(definitions: Collection[StoredDefinition], known: Mapping[int, State]) -> list[StoredDefinition]:
-    """Those without a snapshot of their current version, in the given order."""
-    found = []
-    for definition in definitions:
-        state = known.get(definition.id)
-        if state is None or state.version != definition.version:
-            found.append(definition)
-    return found
+def needing_everybody(definitions: Collection[StoredDefinition], known: Mapping[int, State]) -> set[int]:
+    """The ids of those of which only a computation for everybody says what they are now: new ones above all."""
+    return {each.id for each in definitions if each.id not in known or batches.needs_everybody(each, known[each.id])}
 
 
 def goes_alone(definition: StoredDefinition, state: State | None) -> bool:
