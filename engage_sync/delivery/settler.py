@@ -19,7 +19,7 @@ from engage_sync.outbox.settle import Failed, Settled, Settlement
 log = structlog.get_logger(__name__)
 
 # What ends within this time shares a transaction.
-_GATHER = 0.01
+_GATHER = 0.02
 # Computations hold what they enqueue until they commit; looking again this often costs them nothing.
 _HELD_RETRY = 0.05
 _DATABASE_RETRY = 0.5
