@@ -1,0 +1,69 @@
+"""When time alone may change what a definition says of people, and the first instant at which it does.
+
+    select_turns(tree, …)      → rows (at): the instants after as_of, up to `until`, at which something crosses an edge
+    over_instants(evaluation)  → rows (at, value): the first of many instants that says something else than as_of
+
+The instants are a superset: what lies between two of them can't differ. Parameters: `profiles` is one profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Select, bindparam, func, literal, select, union_all
+
+from engage_sync.database import tables
+from engage_sync.definitions.language import tree
+from engage_sync.evaluation import dates, windows
+from engage_sync.evaluation.compiler import edges
+from engage_sync.evaluation.compiler.events import AS_OF
+from engage_sync.evaluation.compiler.sources import PROFILES, Scope
+from engage_sync.evaluation.compiler.statement import Evaluation
+
+_UNTIL = bindparam("until", type_=DateTime(timezone=True))
+_LIMIT = bindparam("limit", type_=BigInteger)
+_FIRST_CHANGE = """
+WITH told AS MATERIALIZED (
+  SELECT instant.at, evaluated.value
+  FROM unnest(CAST(%(instants)s AS timestamptz[])) AS instant (at) LEFT JOIN LATERAL ({evaluation}) AS evaluated ON true
+)
+SELECT told.at, told.value
+FROM told JOIN (SELECT value FROM told WHERE at = %(as_of)s) AS before ON told.value IS DISTINCT FROM before.value
+ORDER BY told.at LIMIT 1
+"""
+
+
+def select_turns(definition: tree.Node, *, catalog: Mapping[str, int]) -> Select[Any] | None:
+    """The statement; None where no event and no date of people can make a difference by time alone.
+
+    Literals that are compared with now are the caller's (dates.fixed).
+    """
+    ages = dict.fromkeys(windows.turning_ages(definition))
+    parts = [_of_events(event, age) for event, age in ages]
+    for dated in dates.dated(definition):
+        parts += [select(edge.subquery().c.at) for edge in edges.select_all_edges(dated, Scope.PROFILES, catalog)]
+    if not parts:
+        return None
+    turn = union_all(*parts).subquery("turn")
+    later = select(turn.c.at).distinct().where(turn.c.at > AS_OF, turn.c.at <= _UNTIL)
+    return later.order_by(turn.c.at).limit(_LIMIT)
+
+
+def over_instants(evaluation: Evaluation) -> Evaluation:
+    """An evaluation in scope PROFILES, of one profile, at each of the parameter `instants`, as_of among them."""
+    at_each = evaluation.sql.replace("%(as_of)s", "instant.at")
+    return replace(evaluation, sql=_FIRST_CHANGE.replace("{evaluation}", at_each))
+
+
+def _of_events(event: str, age: timedelta) -> Select[Any]:
+    """When the events of a name reach an age."""
+    table = tables.events
+    at = table.c.timestamp
+    return (
+        select((at + literal(age)).label("at"))
+        .where(table.c.profile_id == func.any(PROFILES), table.c.name == event)
+        .where(at > AS_OF - literal(age), at <= _UNTIL - literal(age))
+    )

@@ -1,0 +1,219 @@
+"""Why a definition says what it says of one person: all of it as one moment of the database shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from engage_sync.definitions import versions
+from engage_sync.definitions.language.walk import references
+from engage_sync.definitions.versions import StoredDefinition
+from engage_sync.evaluation.explain import Question, explain_expressions, next_change
+from engage_sync.profiles import finding
+from engage_sync.profiles.finding import Found
+from engage_sync.snapshots import states
+from engage_sync.snapshots.states import State
+from engage_sync.sync.catalog import Catalog
+
+_IDENTITIES = text("SELECT type, value FROM identities WHERE profile_id = :profile ORDER BY id")
+_SNAPSHOT = text("SELECT value, since FROM snapshots WHERE profile_id = :profile AND definition_id = :definition")
+# What the ledger said at an instant: its last change up to then.
+_LEDGER = text(
+    """
+    SELECT after AS value, as_of AS since FROM changes
+    WHERE profile_id = :profile AND definition_id = :definition AND as_of <= :as_of
+    ORDER BY as_of DESC, recorded_at DESC LIMIT 1
+    """
+)
+_TOLD = text(
+    """
+    SELECT destinations.slug AS destination, told.identity_type, told.identity_value, told.call_type, told.confirmed,
+           told.enqueued, told.is_unknown
+    FROM told JOIN destinations ON destinations.id = told.destination_id
+    WHERE told.profile_id = :profile AND told.definition_id = :definition
+    ORDER BY destinations.slug, told.identity_value, told.call_type
+    """
+)
+# Touches that the definition's next computation will read. It may find that nothing of it concerns the definition.
+_UNREAD = text(
+    """
+    SELECT count(*) FROM touches
+    WHERE profile_id = :profile AND xid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
+      AND NOT pg_visible_in_snapshot(xid, CAST(:seen AS pg_snapshot))
+      AND reasons && CAST(:reasons AS text[])
+    """
+)
+
+
+def explain(
+    engine: Engine, key: str, identifier: str, *, as_of: datetime | None = None, events: int = 10
+) -> dict[str, Any]:
+    """What a definition says of a person at an instant (None: now), why, and when that changes by itself.
+
+    Raises errors.NotFound with the nearest known key, or for an unknown person; errors.UsageError for an identifier
+    without a type.
+    """
+    with _one_moment(engine) as connection:
+        definition = versions.find(connection, key)
+        person = finding.find(connection, identifier)
+        catalog = Catalog.load(connection)
+        state = states.load(connection, [definition.id])[definition.id]
+        instant = as_of or states.instant(connection, state.as_of)
+        question = _question(definition, catalog, person, instant, events)
+        value = _value(connection, question, definition)
+        return {
+            **_about(connection, definition, person, instant),
+            "value": value,
+            "counts_person": person.is_known or definition.spec.include_anonymous,
+            "expression": explain_expressions(connection, question),
+            "next_change": _next_change(connection, definition, question),
+            "referenced": _referenced(connection, catalog, definition, question),
+            "snapshot": _snapshot(connection, catalog, definition, person, state, as_of, value),
+            "told": [dict(row._mapping) for row in connection.execute(_TOLD, _ids(definition, person))],
+        }
+
+
+@contextmanager
+def _one_moment(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one state of the database throughout, and writes nothing."""
+    with (
+        engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+def _question(definition: StoredDefinition, catalog: Catalog, person: Found, as_of: datetime, events: int) -> Question:
+    return Question(
+        definition=definition.spec.tree,
+        include_anonymous=definition.spec.include_anonymous,
+        since=definition.since,
+        catalog=catalog.ids,
+        profile=person.id,
+        as_of=as_of,
+        events=events,
+    )
+
+
+def _about(connection: Connection, definition: StoredDefinition, person: Found, as_of: datetime) -> dict[str, Any]:
+    identities = connection.execute(_IDENTITIES, {"profile": person.id})
+    return {
+        "key": definition.key,
+        "kind": definition.kind,
+        "name": definition.spec.name,
+        "query": definition.spec.query,
+        "as_of": as_of,
+        "enabled": definition.enabled,
+        "include_anonymous": definition.spec.include_anonymous,
+        "events_since": definition.since,
+        "profile": {
+            "profile_id": person.public_id,
+            "is_known": person.is_known,
+            "identities": [dict(row._mapping) for row in identities],
+        },
+    }
+
+
+def _value(connection: Connection, question: Question, definition: StoredDefinition) -> Any:
+    evaluation = question.evaluation(definition.spec.tree, include_anonymous=definition.spec.include_anonymous)
+    rows = connection.exec_driver_sql(evaluation.sql, evaluation.arguments(question.as_of, [question.profile]))
+    row = rows.one_or_none()
+    return _said(definition, None if row is None else row[1])
+
+
+def _said(definition: StoredDefinition, value: Any) -> Any:
+    """An audience has no third answer beside member and no member."""
+    return value if definition.kind != "audience" else value is True
+
+
+def _next_change(connection: Connection, definition: StoredDefinition, question: Question) -> dict[str, Any]:
+    found = next_change(connection, question)
+    return {**found, "value": None if found["at"] is None else _said(definition, found["value"])}
+
+
+def _referenced(
+    connection: Connection, catalog: Catalog, definition: StoredDefinition, question: Question
+) -> list[dict[str, Any]]:
+    """When the definitions below, whose snapshots the value stands on, change by themselves."""
+    by_key = {each.key: each for each in catalog.definitions}
+    found: dict[str, dict[str, Any]] = {}
+    waiting = sorted(references(definition.spec.tree) & by_key.keys())
+    while waiting:
+        key = waiting.pop(0)
+        if key in found:
+            continue
+        each = by_key[key]
+        spec = each.spec
+        asked = replace(question, definition=spec.tree, include_anonymous=spec.include_anonymous, since=each.since)
+        found[key] = {
+            "key": key,
+            "kind": each.kind,
+            "value": _value(connection, asked, each),
+            "next_change": _next_change(connection, each, asked),
+        }
+        waiting += sorted(references(spec.tree) & by_key.keys())
+    return list(found.values())
+
+
+def _snapshot(
+    connection: Connection,
+    catalog: Catalog,
+    definition: StoredDefinition,
+    person: Found,
+    state: State,
+    then: datetime | None,
+    value: Any,
+) -> dict[str, Any]:
+    """What was computed last, or with `then` what the ledger said at that instant; and why `value` may differ."""
+    given = {**_ids(definition, person), "as_of": then}
+    row = connection.execute(_SNAPSHOT if then is None else _LEDGER, given).one_or_none()
+    said = _said(definition, None if row is None else row.value)
+    differs = [] if said == value else list(_lags(connection, catalog, definition, person, state, then))
+    return {
+        "value": said,
+        "since": None if row is None else row.since,
+        "is_computed": state.version is not None,
+        "computed_as_of": state.as_of,
+        "differs_because": []
+        if said == value
+        else list(_reasons(connection, catalog, definition, person, state, then)),
+    }
+
+
+def _lags(
+    connection: Connection,
+    catalog: Catalog,
+    definition: StoredDefinition,
+    person: Found,
+    state: State,
+    then: datetime | None,
+) -> Iterator[str]:
+    """Why a snapshot isn't what an evaluation says now, in sentences."""
+    if not definition.enabled:
+        yield "the definition is disabled, and not computed"
+    if state.error is not None:
+        yield f"its last computation failed: {state.error}"
+    if state.version is None:
+        yield "it was never computed"
+    elif state.version != definition.version:
+        yield f"version {definition.version} is not computed yet; the snapshot is that of version {state.version}"
+    lookback = versions.lookback_keys([each.spec for each in catalog.definitions])
+    next_time = "at once while `up` runs" if versions.is_realtime(definition.spec, lookback) else "on the next tick"
+    if state.touches_seen is not None:
+        reasons = sorted(catalog.reasons.get(definition.id, frozenset()))
+        given = {**_ids(definition, person), "seen": state.touches_seen, "reasons": reasons}
+        if connection.execute(_UNREAD, given).scalar_one():
+            yield f"something about this person has changed since, and is computed {next_time}"
+    if then is not None:
+        yield "traits, references and late events count as they are now, not as they were known at that instant"
+    if state.as_of is not None and then is None:
+        yield f"time has gone by since it was computed; it is computed again {next_time}"
+
+
+def _ids(definition: StoredDefinition, person: Found) -> dict[str, int]:
+    return {"definition": definition.id, "profile": person.id}
