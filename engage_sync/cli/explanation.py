@@ -188,7 +188,7 @@ def _reason(reason: Mapping[str, Any]) -> str:
         case "history":
             return "by include_historical_data"
         case _:
-            text = reason["text"]
+            text: str = reason["text"]
             return "by " + (text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…")
 
 

@@ -179,9 +179,7 @@ def _snapshot(
         "since": None if row is None else row.since,
         "is_computed": state.version is not None,
         "computed_as_of": state.as_of,
-        "differs_because": []
-        if said == value
-        else list(_reasons(connection, catalog, definition, person, state, then)),
+        "differs_because": differs,
     }
 
 

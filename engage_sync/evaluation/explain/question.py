@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from engage_sync.definitions import language
-from engage_sync.definitions.language import tree
 from engage_sync.evaluation import evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope
 
@@ -27,7 +27,7 @@ class Question:
     as_of: datetime
     events: int = 10
 
-    def evaluation(self, node: tree.Node, *, include_anonymous: bool = True) -> Evaluation:
+    def evaluation(self, node: Any, *, include_anonymous: bool = True) -> Evaluation:
         """The compiled evaluation of the definition or a part of it, for this person."""
         return evaluator.evaluation(
             node,

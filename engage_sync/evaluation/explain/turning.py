@@ -1,26 +1,41 @@
 """The first instant at which time alone changes what a definition says of one person.
 
 Exact: the definition is evaluated at the instants at which something of this person crosses an edge, in order, until
-one says something else. Traits, and what other definitions say, count as they stand.
+one says something else. Traits, and what other definitions say, count as they stand. Of what changes but once, the one
+instant is searched by halves, so that thousands of events leaving a window one by one cost no evaluation each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
+from engage_sync.definitions.language import event_names, tree
 from engage_sync.evaluation import dates
-from engage_sync.evaluation.compiler import compile_first_change, compile_turns
+from engage_sync.evaluation.compiler import Evaluation, compile_first_change, compile_turns
 from engage_sync.evaluation.explain.question import Question
+from engage_sync.evaluation.explain.steps import is_one_way
 
 _HORIZON = timedelta(days=3652)
-# At most so many instants are looked at.
+# So many instants of what changes but once are looked through, and so many are evaluated one by one.
+_SEARCHED = 200_000
 INSTANTS = 2_000
 # How many instants are looked at in one statement: few at first, as the first edge often is the one.
 _FIRST_BATCH = 4
 _GROWTH = 4
+_PIVOTS = 4
+
+_COMING = text(
+    """
+    SELECT DISTINCT name FROM events
+    WHERE profile_id = :profile AND name = ANY(CAST(:names AS text[])) AND timestamp > :as_of
+    """
+)
+
+Change = tuple[datetime, Any]
 
 
 def next_change(connection: Connection, question: Question) -> dict[str, Any]:
@@ -28,39 +43,105 @@ def next_change(connection: Connection, question: Question) -> dict[str, Any]:
 
     `value` is what it becomes, None for no value. Not complete: there are more instants than were looked at.
     """
-    until = question.as_of + _HORIZON
-    instants = _instants(connection, question, until)
-    is_complete = len(instants) < INSTANTS
-    if not is_complete:
-        until = instants[-1]
-    change = _first_change(connection, question, instants)
-    return {
-        "at": None if change is None else change[0],
-        "value": None if change is None else change[1],
-        "instants": len(instants),
-        "until": until,
-        "is_complete": is_complete,
-    }
+    return _Search(connection, question).result()
 
 
-def _instants(connection: Connection, question: Question, until: datetime) -> list[datetime]:
-    """When something crosses an edge, in order."""
-    found = {at for at in dates.fixed(question.definition) if question.as_of < at <= until}
-    turns = compile_turns(question.definition, catalog=question.catalog)
-    if turns is not None:
-        given = {**turns.arguments(question.as_of, [question.profile]), "until": until, "limit": INSTANTS}
-        found.update(row[0] for row in connection.exec_driver_sql(turns.sql, given))
-    return sorted(found)[:INSTANTS]
+class _Search:
+    def __init__(self, connection: Connection, question: Question) -> None:
+        self._connection = connection
+        self._question = question
+        self._until = question.as_of + _HORIZON
+        self._is_complete = True
+        given = {
+            "profile": question.profile,
+            "names": sorted(event_names(question.definition)),
+            "as_of": question.as_of,
+        }
+        self._coming = frozenset(connection.execute(_COMING, given).scalars())
+
+    def result(self) -> dict[str, Any]:
+        instants = sorted({at for part in _parts(self._question.definition) for at in self._instants(part)})
+        if len(instants) > INSTANTS:
+            self._end(instants[INSTANTS - 1])
+        instants = [at for at in instants if at <= self._until]
+        change = self._in_order(self._evaluation(self._question.definition), instants)
+        return {
+            "at": None if change is None else change[0],
+            "value": None if change is None else change[1],
+            "instants": len(instants),
+            "until": self._until,
+            "is_complete": self._is_complete,
+        }
+
+    def _instants(self, part: tree.Node) -> list[datetime]:
+        """When a part of the definition may change."""
+        if not is_one_way(part, self._coming):
+            return self._turns(part, INSTANTS)
+        evaluation = self._question.evaluation(part)
+        change = self._by_halves(evaluation, self._turns(part, _SEARCHED))
+        return [] if change is None else [change[0]]
+
+    def _turns(self, part: tree.Node, limit: int) -> list[datetime]:
+        """When something that a part looks at crosses an edge, in order; up to where that is all."""
+        question = self._question
+        found = {at for at in dates.fixed(part) if question.as_of < at <= self._until}
+        turns = compile_turns(part, catalog=question.catalog)
+        if turns is not None:
+            given = {**turns.arguments(question.as_of, [question.profile]), "until": self._until, "limit": limit}
+            rows = self._connection.exec_driver_sql(turns.sql, given).all()
+            if len(rows) == limit:
+                self._end(rows[-1][0])
+            found.update(row[0] for row in rows)
+        return sorted(found)
+
+    def _end(self, last: datetime) -> None:
+        """There are more instants after the last one."""
+        self._until = min(self._until, last)
+        self._is_complete = False
+
+    # --- where is it something else -----------------------------------------------------------------------------
+
+    def _evaluation(self, node: tree.Node) -> Evaluation:
+        return self._question.evaluation(node, include_anonymous=self._question.include_anonymous)
+
+    def _in_order(self, evaluation: Evaluation, instants: Sequence[datetime]) -> Change | None:
+        size, rest = _FIRST_BATCH, instants
+        while rest:
+            change = self._first(evaluation, rest[:size])
+            if change is not None:
+                return change
+            rest, size = rest[size:], size * _GROWTH
+        return None
+
+    def _by_halves(self, evaluation: Evaluation, instants: Sequence[datetime]) -> Change | None:
+        """The first change of what never changes back; in quarters rather than halves, as a round trip costs too."""
+        change = None
+        while instants:
+            step = max(1, len(instants) // _PIVOTS)
+            pivots = [*instants[step - 1 :: step][:-1], instants[-1]]
+            change = self._first(evaluation, pivots) or change
+            if change is None or step == 1:
+                return change
+            found = pivots.index(change[0])
+            instants = instants[found * step : instants.index(change[0]) + 1]
+        return change
+
+    def _first(self, evaluation: Evaluation, instants: Sequence[datetime]) -> Change | None:
+        """The first of these at which it says something else than now."""
+        first_change = compile_first_change(evaluation)
+        given = first_change.arguments(self._question.as_of, [self._question.profile])
+        given["instants"] = [self._question.as_of, *instants]
+        row = self._connection.exec_driver_sql(first_change.sql, given).one_or_none()
+        return None if row is None else (row[0], row[1])
 
 
-def _first_change(connection: Connection, question: Question, instants: list[datetime]) -> tuple[datetime, Any] | None:
-    evaluation = question.evaluation(question.definition, include_anonymous=question.include_anonymous)
-    change = compile_first_change(evaluation)
-    size, rest = _FIRST_BATCH, instants
-    while rest:
-        given = {**change.arguments(question.as_of, [question.profile]), "instants": [question.as_of, *rest[:size]]}
-        row = connection.exec_driver_sql(change.sql, given).one_or_none()
-        if row is not None:
-            return row[0], row[1]
-        rest, size = rest[size:], size * _GROWTH
-    return None
+def _parts(node: tree.Node) -> Iterator[tree.Node]:
+    """The comparisons of an audience, as nothing changes unless one of them does; or the one value of a trait."""
+    match node:
+        case tree.And() | tree.Or():
+            for operand in node.operands:
+                yield from _parts(operand)
+        case tree.Not():
+            yield from _parts(node.operand)
+        case _:
+            yield node
