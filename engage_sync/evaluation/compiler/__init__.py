@@ -33,6 +33,7 @@ __all__ = [
     "compile_evaluation",
     "compile_first_change",
     "compile_matches",
+    "compile_negative",
     "compile_turns",
 ]
 
@@ -73,3 +74,8 @@ def compile_first_change(evaluation: Evaluation) -> Evaluation:
     `evaluation` is one in scope PROFILES; at most one row (at, value), value null where there is none.
     """
     return turns.over_instants(evaluation)
+
+
+def compile_negative(event: str, reference: tree.EventField) -> Evaluation:
+    """Compile whether any value in one profile's events is a number below 0: a row, or none."""
+    return render(turns.select_negative(event, reference))

@@ -13,13 +13,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Select, bindparam, func, literal, select, union_all
+from sqlalchemy import BigInteger, DateTime, Numeric, Select, bindparam, func, literal, select, union_all
 
 from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.evaluation import dates, windows
-from engage_sync.evaluation.compiler import edges
-from engage_sync.evaluation.compiler.events import AS_OF
+from engage_sync.evaluation.compiler import edges, events
+from engage_sync.evaluation.compiler.events import AS_OF, Event
 from engage_sync.evaluation.compiler.sources import PROFILES, Scope
 from engage_sync.evaluation.compiler.statement import Evaluation
 
@@ -50,6 +50,17 @@ def select_turns(definition: tree.Node, *, catalog: Mapping[str, int]) -> Select
     turn = union_all(*parts).subquery("turn")
     later = select(turn.c.at).distinct().where(turn.c.at > AS_OF, turn.c.at <= _UNTIL)
     return later.order_by(turn.c.at).limit(_LIMIT)
+
+
+def select_negative(event: str, reference: tree.EventField) -> Select[Any]:
+    """A row if any value of a person's events is a number below 0."""
+    rows: Any = tables.events.alias("event")
+    mine = [rows.c.profile_id == func.any(PROFILES), rows.c.name == event]
+    value = Event(rows=rows).read(reference)
+    if "$" in reference.path:
+        each = events.each(value, reference.path)
+        rows, value = rows.join(each, literal(True)), each.c.value
+    return select(literal(1)).select_from(rows).where(*mine, func.engage_number(value, type_=Numeric) < 0).limit(1)
 
 
 def over_instants(evaluation: Evaluation) -> Evaluation:

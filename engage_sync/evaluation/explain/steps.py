@@ -22,16 +22,26 @@ _BELOW = frozenset({Comparator.LESS_THAN, Comparator.AT_MOST})
 def is_one_way(node: tree.Node, coming: Collection[str]) -> bool:
     """Whether the comparison or value, once it has changed by time alone, never is again what it was.
 
-    `coming` are the names of events of which some lie in the future.
+    `coming` are the names of events of which some lie in the future. Of a sum this holds if it adds nothing negative,
+    which only the data knows (summed).
     """
     match node:
         case tree.Aggregate():
-            lasting = tree.Count | tree.UniqueCount | tree.Unique | tree.Min | tree.Max | tree.Last
+            lasting = tree.Count | tree.UniqueCount | tree.Unique | tree.Sum | tree.Min | tree.Max | tree.Last
             return isinstance(node.reducer, lasting) and _only_loses(node.stream, coming)
         case tree.Comparison(left=tree.Aggregate() as left):
             return _only_loses(left.stream, coming) and _is_step(node, left.reducer)
         case _:
             return False
+
+
+def summed(node: tree.Node) -> set[tuple[str, tree.EventField]]:
+    """What sums below a node add up: (name of the events, property)."""
+    return {
+        (found.stream.event, found.reducer.of)
+        for found in walk(node)
+        if isinstance(found, tree.Aggregate) and isinstance(found.reducer, tree.Sum)
+    }
 
 
 def _is_step(comparison: tree.Comparison, reducer: tree.Reducer) -> bool:
@@ -41,7 +51,7 @@ def _is_step(comparison: tree.Comparison, reducer: tree.Reducer) -> bool:
     match reducer:
         case tree.Count() | tree.UniqueCount():
             return comparator in _ORDERING
-        case tree.Max(as_string=False):
+        case tree.Sum() | tree.Max(as_string=False):
             return comparator in _ABOVE
         case tree.Min(as_string=False):
             return comparator in _BELOW

@@ -13,25 +13,29 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from engage_sync.definitions.language import event_names, tree
-from engage_sync.evaluation import dates
-from engage_sync.evaluation.compiler import Evaluation, compile_first_change, compile_turns
+from engage_sync.definitions.language import event_names, tree, walk
+from engage_sync.evaluation import dates, funnels
+from engage_sync.evaluation.compiler import Evaluation, compile_first_change, compile_negative, compile_turns
 from engage_sync.evaluation.explain.question import Question
-from engage_sync.evaluation.explain.steps import is_one_way
+from engage_sync.evaluation.explain.steps import is_one_way, summed
 
 _HORIZON = timedelta(days=3652)
-# So many instants of what changes but once are looked through, and so many are evaluated one by one.
+# So many instants of what changes but once are looked through, and so many are evaluated one by one; fewer where each
+# has many events to read, and more so where each of these asks what followed it.
 _SEARCHED = 200_000
-INSTANTS = 2_000
+_INSTANTS = 2_000
+_FEWEST_INSTANTS = 20
+_EVENTS_READ = 3_000_000
+_FOLLOWED_COST = 10
 # How many instants are looked at in one statement: few at first, as the first edge often is the one.
 _FIRST_BATCH = 4
 _GROWTH = 4
 _PIVOTS = 4
 
-_COMING = text(
+_COUNTED = text(
     """
-    SELECT DISTINCT name FROM events
-    WHERE profile_id = :profile AND name = ANY(CAST(:names AS text[])) AND timestamp > :as_of
+    SELECT name, count(*) AS events, max(timestamp) > :as_of AS is_coming FROM events
+    WHERE profile_id = :profile AND name = ANY(CAST(:names AS text[])) GROUP BY name
     """
 )
 
@@ -57,12 +61,14 @@ class _Search:
             "names": sorted(event_names(question.definition)),
             "as_of": question.as_of,
         }
-        self._coming = frozenset(connection.execute(_COMING, given).scalars())
+        counted = connection.execute(_COUNTED, given).all()
+        self._coming = frozenset(row.name for row in counted if row.is_coming)
+        self._most = _most_instants(question.definition, sum(row.events for row in counted))
 
     def result(self) -> dict[str, Any]:
         instants = sorted({at for part in _parts(self._question.definition) for at in self._instants(part)})
-        if len(instants) > INSTANTS:
-            self._end(instants[INSTANTS - 1])
+        if len(instants) > self._most:
+            self._end(instants[self._most - 1])
         instants = [at for at in instants if at <= self._until]
         change = self._in_order(self._evaluation(self._question.definition), instants)
         return {
@@ -70,13 +76,13 @@ class _Search:
             "value": None if change is None else change[1],
             "instants": len(instants),
             "until": self._until,
-            "is_complete": self._is_complete,
+            "is_complete": self._is_complete or change is not None,
         }
 
     def _instants(self, part: tree.Node) -> list[datetime]:
         """When a part of the definition may change."""
-        if not is_one_way(part, self._coming):
-            return self._turns(part, INSTANTS)
+        if not (is_one_way(part, self._coming) and self._only_adds(part)):
+            return self._turns(part, self._most)
         evaluation = self._question.evaluation(part)
         change = self._by_halves(evaluation, self._turns(part, _SEARCHED))
         return [] if change is None else [change[0]]
@@ -93,6 +99,15 @@ class _Search:
                 self._end(rows[-1][0])
             found.update(row[0] for row in rows)
         return sorted(found)
+
+    def _only_adds(self, part: tree.Node) -> bool:
+        """Whether no sum in there takes something off: else it may rise as events leave."""
+        return not any(self._has_negative(event, reference) for event, reference in summed(part))
+
+    def _has_negative(self, event: str, reference: tree.EventField) -> bool:
+        asked = compile_negative(event, reference)
+        given = asked.arguments(self._question.as_of, [self._question.profile])
+        return self._connection.exec_driver_sql(asked.sql, given).first() is not None
 
     def _end(self, last: datetime) -> None:
         """There are more instants after the last one."""
@@ -114,8 +129,9 @@ class _Search:
         return None
 
     def _by_halves(self, evaluation: Evaluation, instants: Sequence[datetime]) -> Change | None:
-        """The first change of what never changes back; in quarters rather than halves, as a round trip costs too."""
-        change = None
+        """The first change of what never changes back, often one of the first; else in quarters rather than halves, as a round trip costs too."""
+        change = self._first(evaluation, instants[:_FIRST_BATCH]) if instants else None
+        instants = [] if change else instants[_FIRST_BATCH:]
         while instants:
             step = max(1, len(instants) // _PIVOTS)
             pivots = [*instants[step - 1 :: step][:-1], instants[-1]]
@@ -145,3 +161,9 @@ def _parts(node: tree.Node) -> Iterator[tree.Node]:
             yield from _parts(node.operand)
         case _:
             yield node
+
+
+def _most_instants(definition: tree.Node, events: int) -> int:
+    follows = any(isinstance(node, tree.Stream) and any(funnels.inside(node)) for node in walk(definition))
+    cost = max(1, events) * (_FOLLOWED_COST if follows else 1)
+    return max(_FEWEST_INSTANTS, min(_INSTANTS, _EVENTS_READ // cost))
