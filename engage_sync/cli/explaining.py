@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(help="An audience or a computed trait by its key.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="An audience or a computed trait by its key.")],
     identifier: Annotated[
         str, typer.Argument(metavar="ID", help="user_id:u1, email:a@x.io, anonymous_id:… or a profile's use_… id.")
     ],

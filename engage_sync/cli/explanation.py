@@ -49,10 +49,14 @@ def _verdict(found: Mapping[str, Any]) -> Iterator[str]:
     for other in found["referenced"]:
         turn = other["next_change"]
         if turn["at"] is not None:
-            said = "turns to " + ("member" if turn["value"] is True else _value(turn["value"]))
-            if other["kind"] == "audience" and turn["value"] is False:
-                said = "turns to no member"
-            yield f"{_INDENT}{other['key']}, which it refers to, {said} by itself at {_instant(turn['at'])}."
+            turns = _turns(turn["value"], other["kind"] == "audience")
+            yield f"{_INDENT}{other['key']}, which it refers to, {turns} by itself at {_edge(turn['at'])}."
+
+
+def _turns(value: Any, is_audience: bool) -> str:
+    if is_audience:
+        return "turns true" if value else "turns false"
+    return "loses its value" if value is None else f"turns to {_value(value)}"
 
 
 def _said(value: Any, is_audience: bool) -> str:
@@ -67,7 +71,7 @@ def _change(change: Mapping[str, Any], is_audience: bool, others: Sequence[str])
         becomes = "enters" if change["value"] is True else "leaves"
         if not is_audience:
             becomes = "no value" if change["value"] is None else f"becomes {_value(change['value'])}"
-        return f"Changes by itself at {_instant(change['at'])}: {becomes}{as_long}."
+        return f"Changes by itself at {_edge(change['at'])}: {becomes}{as_long}."
     if not change["is_complete"]:
         return (
             f"Doesn't change by itself until {_instant(change['until'])}{as_long};"
@@ -100,7 +104,7 @@ def _mark(node: Mapping[str, Any]) -> str:
 def _open(node: Mapping[str, Any]) -> str:
     if "open_until" not in node:
         return ""
-    return f"   window open until {_instant(node['open_until'])}" + ("" if node["value"] else ": not decided yet")
+    return f"   window open until {_edge(node['open_until'])}" + ("" if node["value"] else ": not decided yet")
 
 
 def _operand(node: Mapping[str, Any], depth: int) -> Iterator[str]:
@@ -238,6 +242,9 @@ def _value(value: Any) -> str:
 
 
 def _instant(at: datetime) -> str:
-    """With fractions of a second only where there are any: edges lie a microsecond behind."""
-    at = at.astimezone(UTC)
-    return at.strftime("%Y-%m-%d %H:%M:%S.%f UTC" if at.microsecond else "%Y-%m-%d %H:%M:%S UTC")
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _edge(at: datetime) -> str:
+    """With fractions of a second where there are any: an edge may lie a microsecond behind."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC") if at.microsecond else _instant(at)

@@ -39,6 +39,7 @@ _TOLD = text(
     ORDER BY destinations.slug, told.identity_value, told.call_type
     """
 )
+_FIRST_COMPUTED = text("SELECT min(as_of) FROM runs WHERE definition_id = :definition AND status = 'done'")
 # Touches that the definition's next computation will read. It may find that nothing of it concerns the definition.
 _UNREAD = text(
     """
@@ -212,6 +213,9 @@ def _lags(
         if connection.execute(_UNREAD, given).scalar_one():
             yield f"something about this person has changed since, and is computed {next_time}"
     if then is not None:
+        first = connection.execute(_FIRST_COMPUTED, _ids(definition, person)).scalar()
+        if first is not None and first > then:
+            yield f"it was first computed as of {first.isoformat(timespec='seconds')}, after that instant"
         yield "traits, references and late events count as they are now, not as they were known at that instant"
     if state.as_of is not None and then is None:
         yield f"time has gone by since it was computed; it is computed again {next_time}"

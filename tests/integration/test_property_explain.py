@@ -1,4 +1,4 @@
-"""Random people, histories and definitions: what `explain` says is the oracle's word, and so is the instant of change."""
+"""Random people, histories and definitions: what `explain` says is what the oracle says, and so is when it changes."""
 
 from __future__ import annotations
 

@@ -129,7 +129,10 @@ class _Search:
         return None
 
     def _by_halves(self, evaluation: Evaluation, instants: Sequence[datetime]) -> Change | None:
-        """The first change of what never changes back, often one of the first; else in quarters rather than halves, as a round trip costs too."""
+        """The first change of what never changes back.
+
+        Often one of the first instants; else by quarters rather than halves, as a round trip costs too.
+        """
         change = self._first(evaluation, instants[:_FIRST_BATCH]) if instants else None
         instants = [] if change else instants[_FIRST_BATCH:]
         while instants:
