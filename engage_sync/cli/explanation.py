@@ -45,7 +45,7 @@ def _verdict(found: Mapping[str, Any]) -> Iterator[str]:
     if found["events_since"] is not None:
         yield f"Events before {_instant(found['events_since'])} don't count (include_historical_data)."
     change = found["next_change"]
-    yield _change(change, is_audience, [each["key"] for each in found["referenced"]])
+    yield _change(change, is_audience)
     for other in found["referenced"]:
         turn = other["next_change"]
         if turn["at"] is not None:
@@ -65,19 +65,20 @@ def _said(value: Any, is_audience: bool) -> str:
     return "✗ no value" if value is None else f"✓ value: {_value(value)}"
 
 
-def _change(change: Mapping[str, Any], is_audience: bool, others: Sequence[str]) -> str:
-    as_long = f", as long as {_enumerated(others)} {_plural(len(others), 'stays', 'stay')} the same" if others else ""
+def _change(change: Mapping[str, Any], is_audience: bool) -> str:
     if change["at"] is not None:
         becomes = "enters" if change["value"] is True else "leaves"
         if not is_audience:
             becomes = "no value" if change["value"] is None else f"becomes {_value(change['value'])}"
-        return f"Changes by itself at {_edge(change['at'])}: {becomes}{as_long}."
+        others = change["because"]
+        because = f", as {_enumerated(others)} {_plural(len(others), 'changes', 'change')} then" if others else ""
+        return f"Changes by itself at {_edge(change['at'])}: {becomes}{because}."
     if not change["is_complete"]:
         return (
-            f"Doesn't change by itself until {_instant(change['until'])}{as_long};"
+            f"Doesn't change by itself until {_instant(change['until'])};"
             f" {change['instants']:,} instants looked at, and there are more."
         )
-    return f"Never changes by itself{as_long}."
+    return "Never changes by itself."
 
 
 # --- the expression -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from engage_sync.definitions import versions
-from engage_sync.definitions.language.walk import references
+from engage_sync.definitions.language.walk import event_names, references
 from engage_sync.definitions.versions import StoredDefinition
-from engage_sync.evaluation.explain import Question, explain_expressions, next_change
+from engage_sync.evaluation.explain import Link, Question, explain_expressions, next_change, next_change_together
 from engage_sync.profiles import finding
 from engage_sync.profiles.finding import Found
 from engage_sync.snapshots import states
@@ -22,6 +22,7 @@ from engage_sync.sync.catalog import Catalog
 
 _IDENTITIES = text("SELECT type, value FROM identities WHERE profile_id = :profile ORDER BY id")
 _SNAPSHOT = text("SELECT value, since FROM snapshots WHERE profile_id = :profile AND definition_id = :definition")
+_EVENTS = text("SELECT count(*) FROM events WHERE profile_id = :profile AND name = ANY(CAST(:names AS text[]))")
 # What the ledger said at an instant: its last change up to then.
 _LEDGER = text(
     """
@@ -70,13 +71,14 @@ def explain(
         instant = as_of or states.instant(connection, state.as_of)
         question = _question(definition, catalog, person, instant, events)
         value = _value(connection, question, definition)
+        links = _links(catalog, definition, question)
         return {
             **_about(connection, definition, person, instant),
             "value": value,
             "counts_person": person.is_known or definition.spec.include_anonymous,
             "expression": explain_expressions(connection, question),
-            "next_change": _next_change(connection, definition, question),
-            "referenced": _referenced(connection, catalog, definition, question),
+            "next_change": _next_change(connection, links),
+            "referenced": _referenced(connection, links[:-1]),
             "snapshot": _snapshot(connection, catalog, definition, person, state, as_of, value),
             "told": [dict(row._mapping) for row in connection.execute(_TOLD, _ids(definition, person))],
         }
@@ -136,33 +138,52 @@ def _said(definition: StoredDefinition, value: Any) -> Any:
     return value if definition.kind != "audience" else value is True
 
 
-def _next_change(connection: Connection, definition: StoredDefinition, question: Question) -> dict[str, Any]:
-    found = next_change(connection, question)
-    return {**found, "value": None if found["at"] is None else _said(definition, found["value"])}
+def _next_change(connection: Connection, links: Sequence[Link]) -> dict[str, Any]:
+    asked = links[-1].question
+    names = sorted({name for link in links for name in event_names(link.question.definition)})
+    events = connection.execute(_EVENTS, {"profile": asked.profile, "names": names}).scalar_one()
+    found = next_change_together(connection, links, events=events)
+    if found["at"] is not None and links[-1].is_audience:
+        found["value"] = found["value"] is True
+    return found
 
 
-def _referenced(
-    connection: Connection, catalog: Catalog, definition: StoredDefinition, question: Question
-) -> list[dict[str, Any]]:
-    """When the definitions below, whose snapshots the value stands on, change by themselves."""
+def _links(catalog: Catalog, definition: StoredDefinition, question: Question) -> list[Link]:
+    """What a definition refers to, and what that refers to, each after its own references; then the definition."""
     by_key = {each.key: each for each in catalog.definitions}
-    found: dict[str, dict[str, Any]] = {}
+    wanted: set[str] = set()
     waiting = sorted(references(definition.spec.tree) & by_key.keys())
     while waiting:
-        key = waiting.pop(0)
-        if key in found:
-            continue
-        each = by_key[key]
-        spec = each.spec
-        asked = replace(question, definition=spec.tree, include_anonymous=spec.include_anonymous, since=each.since)
-        found[key] = {
-            "key": key,
-            "kind": each.kind,
-            "value": _value(connection, asked, each),
-            "next_change": _next_change(connection, each, asked),
-        }
-        waiting += sorted(references(spec.tree) & by_key.keys())
-    return list(found.values())
+        key = waiting.pop()
+        if key not in wanted:
+            wanted.add(key)
+            waiting += references(by_key[key].spec.tree) & by_key.keys()
+    return [
+        Link(
+            key=each.key,
+            definition_id=each.id,
+            is_audience=each.kind == "audience",
+            question=replace(
+                question,
+                definition=each.spec.tree,
+                include_anonymous=each.spec.include_anonymous,
+                since=each.since,
+            ),
+        )
+        for each in (*(each for each in catalog.definitions if each.key in wanted), definition)
+    ]
+
+
+def _referenced(connection: Connection, links: Sequence[Link]) -> list[dict[str, Any]]:
+    """The definitions below, on whose snapshots the value stands: when each changes of its own."""
+    found = []
+    for link in links:
+        change = next_change(connection, link.question)
+        if change["at"] is not None and link.is_audience:
+            change["value"] = change["value"] is True
+        kind = "audience" if link.is_audience else "computed_trait"
+        found.append({"key": link.key, "kind": kind, "next_change": change})
+    return found
 
 
 def _snapshot(

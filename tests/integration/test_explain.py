@@ -85,7 +85,7 @@ def test_junctions_read_like_the_query_with_traits_and_references(world: World) 
         ": user_id u1, email ann@x.io\n"
         "\n"
         "✗ no member\n"
-        "Never changes by itself, as long as spent stays the same.\n"
+        "Never changes by itself.\n"
         "  spent, which it refers to, loses its value by itself at 2026-05-29 12:00:00.000001 UTC.\n"
         "\n"
         "✗ all of (AND):\n"
@@ -325,6 +325,25 @@ def test_sums_that_something_is_taken_off_are_not_searched_by_halves(world: Worl
     found = asked(world, "event('View').within(1 day).sum(property('total')) > 0")
     # 0 now; -5 without the first, 1 without the second, -4 without the third.
     assert (found["value"], change(found)) == (False, (T + 16 * HOUR + TICK, True))
+
+
+def test_what_a_definition_refers_to_changes_it_too(world: World) -> None:
+    for days, total in ((1, 60), (2, 60), (5, 200)):
+        world.event("ann", "Order Completed", T - days * DAY, total=total)
+    world.apply(
+        trait("spent", "event('Order Completed').within(30 days).sum(property('total'))"),
+        audience("big", "trait('spent') >= 100"),
+        audience("bigger", "trait('big') = 'true' AND event('Order Completed').exists()"),
+        audience("was_big", "trait('big') = 'false'"),
+    )
+    world.compute(as_of=T)
+    # 320, then 120 (still enough), then 60.
+    assert [each["next_change"]["value"] for each in ask(world, "big")["referenced"]] == [120.0]
+    for key, because, value in (("big", "spent", False), ("bigger", "big", False), ("was_big", "big", True)):
+        found = ask(world, key)
+        assert change(found) == (T + 28 * DAY + TICK, value), key
+        assert because in found["next_change"]["because"]
+    assert ": leaves, as spent changes then." in printed(ask(world, "big"))
 
 
 def test_unknown_keys_and_people_are_named(world: World) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from engage_sync.definitions.language import tree
 from engage_sync.evaluation.compiler import edges, turns
@@ -29,6 +30,7 @@ __all__ = [
     "Evaluation",
     "Matches",
     "Scope",
+    "compile_as_if",
     "compile_edges",
     "compile_evaluation",
     "compile_first_change",
@@ -79,3 +81,8 @@ def compile_first_change(evaluation: Evaluation) -> Evaluation:
 def compile_negative(event: str, reference: tree.EventField) -> Evaluation:
     """Compile whether any value in one profile's events is a number below 0: a row, or none."""
     return render(turns.select_negative(event, reference))
+
+
+def compile_as_if(evaluation: Evaluation, *, profile: int, said: Mapping[int, Any]) -> Evaluation:
+    """Compile an evaluation of one profile as if other definitions said `said`, by their ids (None: no value)."""
+    return turns.as_if(evaluation, profile=profile, said=said)

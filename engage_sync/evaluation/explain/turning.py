@@ -1,8 +1,9 @@
 """The first instant at which time alone changes what a definition says of one person.
 
 Exact: the definition is evaluated at the instants at which something of this person crosses an edge, in order, until
-one says something else. Traits, and what other definitions say, count as they stand. Of what changes but once, the one
-instant is searched by halves, so that thousands of events leaving a window one by one cost no evaluation each.
+one says something else. Traits count as they stand, and so does what other definitions say (chain.py moves them along).
+Of what changes but once, the one instant is searched by halves, so that thousands of events leaving a window one by one
+cost no evaluation each.
 """
 
 from __future__ import annotations
@@ -91,8 +92,9 @@ class _Search:
         """When something that a part looks at crosses an edge, in order; up to where that is all."""
         question = self._question
         found = {at for at in dates.fixed(part) if question.as_of < at <= self._until}
-        turns = compile_turns(part, catalog=question.catalog)
-        if turns is not None:
+        compiled = compile_turns(part, catalog=question.catalog)
+        if compiled is not None:
+            turns = question.imagined(compiled)
             given = {**turns.arguments(question.as_of, [question.profile]), "until": self._until, "limit": limit}
             rows = self._connection.exec_driver_sql(turns.sql, given).all()
             if len(rows) == limit:
