@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from engage_sync.definitions import versions
 from engage_sync.definitions.language.walk import event_names, references
 from engage_sync.definitions.versions import StoredDefinition
-from engage_sync.evaluation.explain import Link, Question, explain_expressions, next_change, next_change_together
+from engage_sync.evaluation.explain import Link, Question, explain_expressions, next_change_together
 from engage_sync.profiles import finding
 from engage_sync.profiles.finding import Found
 from engage_sync.snapshots import states
@@ -77,8 +77,7 @@ def explain(
             "value": value,
             "counts_person": person.is_known or definition.spec.include_anonymous,
             "expression": explain_expressions(connection, question),
-            "next_change": _next_change(connection, links),
-            "referenced": _referenced(connection, links[:-1]),
+            **_next_changes(connection, links),
             "snapshot": _snapshot(connection, catalog, definition, person, state, as_of, value),
             "told": [dict(row._mapping) for row in connection.execute(_TOLD, _ids(definition, person))],
         }
@@ -138,14 +137,30 @@ def _said(definition: StoredDefinition, value: Any) -> Any:
     return value if definition.kind != "audience" else value is True
 
 
-def _next_change(connection: Connection, links: Sequence[Link]) -> dict[str, Any]:
-    asked = links[-1].question
+def _next_changes(connection: Connection, links: Sequence[Link]) -> dict[str, Any]:
+    """When the definition changes by itself, and when what it refers to does."""
     names = sorted({name for link in links for name in event_names(link.question.definition)})
-    events = connection.execute(_EVENTS, {"profile": asked.profile, "names": names}).scalar_one()
-    found = next_change_together(connection, links, events=events)
-    if found["at"] is not None and links[-1].is_audience:
-        found["value"] = found["value"] is True
-    return found
+    given = {"profile": links[-1].question.profile, "names": names}
+    events = connection.execute(_EVENTS, given).scalar_one()
+    found, alone = next_change_together(connection, links, events=events)
+    return {
+        "next_change": _as_said(links[-1], found),
+        "referenced": [
+            {
+                "key": link.key,
+                "kind": "audience" if link.is_audience else "computed_trait",
+                "next_change": _as_said(link, alone[link.key]),
+            }
+            for link in links[:-1]
+        ],
+    }
+
+
+def _as_said(link: Link, change: dict[str, Any]) -> dict[str, Any]:
+    """Of an audience true or false; null where nothing changes."""
+    if change["at"] is None or not link.is_audience:
+        return change
+    return {**change, "value": change["value"] is True}
 
 
 def _links(catalog: Catalog, definition: StoredDefinition, question: Question) -> list[Link]:
@@ -172,18 +187,6 @@ def _links(catalog: Catalog, definition: StoredDefinition, question: Question) -
         )
         for each in (*(each for each in catalog.definitions if each.key in wanted), definition)
     ]
-
-
-def _referenced(connection: Connection, links: Sequence[Link]) -> list[dict[str, Any]]:
-    """The definitions below, on whose snapshots the value stands: when each changes of its own."""
-    found = []
-    for link in links:
-        change = next_change(connection, link.question)
-        if change["at"] is not None and link.is_audience:
-            change["value"] = change["value"] is True
-        kind = "audience" if link.is_audience else "computed_trait"
-        found.append({"key": link.key, "kind": kind, "next_change": change})
-    return found
 
 
 def _snapshot(

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from engage_sync import errors
 from engage_sync.cli.explanation import lines
+from engage_sync.evaluation.explain import turning
 from engage_sync.sync.explaining import explain
 from tests.world import World, audience, trait
 
@@ -319,12 +320,16 @@ def test_thousands_of_edges_that_change_nothing_are_searched_through(world: Worl
     assert average["at"] is not None or not average["is_complete"]
 
 
-def test_sums_that_something_is_taken_off_are_not_searched_by_halves(world: World) -> None:
-    for hours, total in ((10, 5), (8, -6), (6, 5), (4, -4)):
+def test_sums_that_something_is_taken_off_are_not_searched_by_halves(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turning, "FIRST_LOOK", 0)
+    monkeypatch.setattr(turning, "PIVOTS", 2)
+    for hours, total in ((10, -1), (8, 5), (6, -4), (4, 0)):
         world.event("ann", "View", T - hours * HOUR, total=total)
     found = asked(world, "event('View').within(1 day).sum(property('total')) > 0")
-    # 0 now; -5 without the first, 1 without the second, -4 without the third.
-    assert (found["value"], change(found)) == (False, (T + 16 * HOUR + TICK, True))
+    # 0 now; 1 without the first, and never above 0 again.
+    assert (found["value"], change(found)) == (False, (T + 14 * HOUR + TICK, True))
 
 
 def test_what_a_definition_refers_to_changes_it_too(world: World) -> None:

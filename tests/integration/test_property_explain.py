@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from engage_sync.definitions.language import references, tree
 from engage_sync.definitions.model import DefinitionSpec
+from engage_sync.evaluation.explain import turning
 from engage_sync.sync.explaining import explain
 from tests.integration import histories
 from tests.integration.histories import MICROSECOND, Player
@@ -32,7 +34,11 @@ scripts = st.lists(st.one_of(histories.facts, histories.facts, histories.facts, 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(specs=histories.specs(), script=scripts)
-def test_value_and_next_change_are_the_oracles(engine: Engine, specs: list[DefinitionSpec], script: list[Any]) -> None:
+def test_value_and_next_change_are_the_oracles(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, specs: list[DefinitionSpec], script: list[Any]
+) -> None:
+    monkeypatch.setattr(turning, "FIRST_LOOK", 0)
+    monkeypatch.setattr(turning, "PIVOTS", 2)
     player = Player(engine, specs)
     for step in script:
         player.take(step)

@@ -17,7 +17,7 @@ from engage_sync.evaluation.explain.turning import next_change
 
 # Instants at which something that is referred to changes; few where each takes long to find.
 _STEPS = 40
-_EVENTS_READ = 400_000
+_EVENTS_READ = 200_000
 _FEWEST_STEPS = 2
 
 
@@ -31,8 +31,10 @@ class Link:
     question: Question
 
 
-def next_change_together(connection: Connection, links: Sequence[Link], *, events: int) -> dict[str, Any]:
-    """As next_change() of the last of the links, each given after those that it refers to.
+def next_change_together(
+    connection: Connection, links: Sequence[Link], *, events: int
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """As next_change() of the last of the links, each given after those that it refers to; and of each by itself.
 
     "because" names the others that change at that instant and make it change; none: it changes of its own. `events` is
     how many events of the person they read.
@@ -42,26 +44,28 @@ def next_change_together(connection: Connection, links: Sequence[Link], *, event
     values = {link.key: _value(connection, link, link.question.as_of, said) for link in links}
     instant, looked_at = asked.question.as_of, 0
     found: dict[str, Any] = {}
+    alone: dict[str, dict[str, Any]] = {}
     for _ in range(max(_FEWEST_STEPS, min(_STEPS, _EVENTS_READ // max(1, events)))):
         changes = {link.key: next_change(connection, _at(link, instant, said)) for link in links}
+        alone = alone or changes
         found = changes[asked.key]
         looked_at += sum(change["instants"] for change in changes.values())
-        found |= {"because": [], "instants": looked_at}
+        found = found | {"because": [], "instants": looked_at}
         coming = [change["at"] for change in changes.values() if change["at"] is not None]
         if not all(change["is_complete"] for change in changes.values()):
             until = min(change["until"] for change in changes.values())
             if not coming or min(coming) > until:
-                return found | {"at": None, "value": None, "until": until, "is_complete": False}
+                return found | {"at": None, "value": None, "until": until, "is_complete": False}, alone
         if not coming or len(links) == 1:
-            return found
+            return found, alone
         instant = min(coming)
         because = _move(connection, links[:-1], instant, said, values)
         value = _value(connection, asked, instant, said)
         if value != values[asked.key]:
             of_its_own = found["at"] == instant
             because = [] if of_its_own else because
-            return found | {"at": instant, "value": value, "because": because, "is_complete": True}
-    return found | {"at": None, "value": None, "until": instant, "is_complete": False}
+            return found | {"at": instant, "value": value, "because": because, "is_complete": True}, alone
+    return found | {"at": None, "value": None, "until": instant, "is_complete": False}, alone
 
 
 def _move(

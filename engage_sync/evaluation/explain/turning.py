@@ -30,8 +30,10 @@ _EVENTS_READ = 3_000_000
 _FOLLOWED_COST = 10
 # How many instants are looked at in one statement: few at first, as the first edge often is the one.
 _FIRST_BATCH = 4
+# Before a search by halves so many are looked at; tests set both lower, as their people have few events.
+FIRST_LOOK = 4
 _GROWTH = 4
-_PIVOTS = 4
+PIVOTS = 4
 
 _COUNTED = text(
     """
@@ -135,10 +137,10 @@ class _Search:
 
         Often one of the first instants; else by quarters rather than halves, as a round trip costs too.
         """
-        change = self._first(evaluation, instants[:_FIRST_BATCH]) if instants else None
-        instants = [] if change else instants[_FIRST_BATCH:]
+        change = self._first(evaluation, instants[:FIRST_LOOK]) if instants else None
+        instants = [] if change else instants[FIRST_LOOK:]
         while instants:
-            step = max(1, len(instants) // _PIVOTS)
+            step = max(1, len(instants) // PIVOTS)
             pivots = [*instants[step - 1 :: step][:-1], instants[-1]]
             change = self._first(evaluation, pivots) or change
             if change is None or step == 1:
