@@ -60,30 +60,34 @@ def ages(stream: tree.Stream) -> Ages:
     return Ages(youngest=youngest, oldest=oldest)
 
 
-def crossings(definition: tree.Node, swept_to: datetime, as_of: datetime) -> Iterator[Crossing]:
-    """The ranges of events for which time alone, going from `swept_to` to `as_of`, may change a definition's value.
+def turning_ages(definition: tree.Node) -> Iterator[tuple[str, timedelta]]:
+    """(name of events, age): when an event is that old, time alone may change a definition's value.
 
-    An event enters at its timestamp + youngest, the instant included, so (t0, t1]; it has left just after timestamp +
-    oldest, so [t0, t1). What follows a parent is decided when its window closes, at an instant in (t0, t1]. Timestamps
-    have microseconds, which makes all ranges half-open ones.
+    It enters a window at its timestamp + youngest, the instant included, and has left it just after timestamp + oldest.
+    What follows a parent is decided at the instant when its window closes.
     """
     for node in walk(definition):
         if not isinstance(node, tree.Stream):
             continue
         window = ages(node)
-        yield _entering(node.event, window.youngest, swept_to, as_of)
+        yield node.event, window.youngest
         if window.oldest is not None:
-            yield Crossing(event=node.event, start=swept_to - window.oldest, end=as_of - window.oldest)
+            yield node.event, window.oldest + _TICK
         for child in funnels.inside(node):
             closes = funnels.closes_after(child)
             if closes is not None:
-                yield _entering(node.event, closes, swept_to, as_of)
+                yield node.event, closes
+
+
+def crossings(definition: tree.Node, swept_to: datetime, as_of: datetime) -> Iterator[Crossing]:
+    """The ranges of events for which time alone, going from `swept_to` to `as_of`, may change a definition's value.
+
+    Those that reach a turning age in (t0, t1]; timestamps have microseconds, which makes all ranges half-open ones.
+    """
+    for event, age in turning_ages(definition):
+        yield Crossing(event=event, start=swept_to - age + _TICK, end=as_of - age + _TICK)
 
 
 def turns_for_all(definition: tree.Node, swept_to: datetime, as_of: datetime) -> bool:
     """Whether a literal that is compared with now has an edge between two instants: it concerns everybody at once."""
     return any(swept_to < edge <= as_of for edge in dates.fixed(definition))
-
-
-def _entering(event: str, age: timedelta, swept_to: datetime, as_of: datetime) -> Crossing:
-    return Crossing(event=event, start=swept_to - age + _TICK, end=as_of - age + _TICK)

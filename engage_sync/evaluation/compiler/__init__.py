@@ -10,20 +10,34 @@ How the statement is put together. Each stream with its reducer (a "leaf") becom
 leaves over the same event share one pass where the window of one holds the others. A person comes from the leaves that
 the expression can't be true without; where there are none, from any leaf; where even nothing may be true, from
 `profiles`. Modules, each on top of those before: events (what is read), reducers (to one value), conditions (what is
-asked), sources (one pass over events), statement (of whom); beside it edges (of dates).
+asked), sources (one pass over events), statement (of whom); beside it edges (of dates), and for `explain` matches (the
+events behind a value) and turns (when it may change).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from engage_sync.definitions.language import tree
-from engage_sync.evaluation.compiler import edges
+from engage_sync.evaluation.compiler import edges, turns
+from engage_sync.evaluation.compiler.matches import Matches, compile_matches
 from engage_sync.evaluation.compiler.sources import Scope
 from engage_sync.evaluation.compiler.statement import Evaluation, compile_statement, render
 
-__all__ = ["Evaluation", "Scope", "compile_edges", "compile_evaluation"]
+__all__ = [
+    "Evaluation",
+    "Matches",
+    "Scope",
+    "compile_as_if",
+    "compile_edges",
+    "compile_evaluation",
+    "compile_first_change",
+    "compile_matches",
+    "compile_negative",
+    "compile_turns",
+]
 
 
 def compile_evaluation(
@@ -45,3 +59,30 @@ def compile_edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, 
     """Compile the next edges of dates: rows (profile_id, at). None where the definition compares no date with now."""
     statement = edges.select_edges(definition, scope=scope, catalog=catalog)
     return None if statement is None else render(statement)
+
+
+def compile_turns(definition: tree.Node, *, catalog: Mapping[str, int]) -> Evaluation | None:
+    """Compile when time alone may change the value of one profile: rows (at) after as_of, ascending and distinct.
+
+    Parameters beside `profiles`: `until` and `limit`. None where nothing of a person ever crosses an edge.
+    """
+    statement = turns.select_turns(definition, catalog=catalog)
+    return None if statement is None else render(statement)
+
+
+def compile_first_change(evaluation: Evaluation) -> Evaluation:
+    """Compile the first of the parameter `instants` (as_of among them) at which one profile's value isn't as_of's.
+
+    `evaluation` is one in scope PROFILES; at most one row (at, value), value null where there is none.
+    """
+    return turns.over_instants(evaluation)
+
+
+def compile_negative(event: str, reference: tree.EventField) -> Evaluation:
+    """Compile whether any value in one profile's events is a number below 0: a row, or none."""
+    return render(turns.select_negative(event, reference))
+
+
+def compile_as_if(evaluation: Evaluation, *, profile: int, said: Mapping[int, Any]) -> Evaluation:
+    """Compile an evaluation of one profile as if other definitions said `said`, by their ids (None: no value)."""
+    return turns.as_if(evaluation, profile=profile, said=said)

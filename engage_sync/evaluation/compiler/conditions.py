@@ -64,21 +64,23 @@ class Conditions:
 
     def filters(self, stream: tree.Stream, event: Event, parent: Event | None = None) -> list[Condition]:
         """What `where` and `sources` ask of an event; windows are the caller's."""
-        conditions: list[Condition] = []
-        for each in stream.filters:
-            match each:
-                case tree.Where():
-                    row = Row(profile_id=event.c.profile_id, event=event, parent=parent)
-                    conditions.append(self.condition(each.condition, row))
-                case tree.Sources():
-                    slugs = literal(list(each.exclude), ARRAY(Text))
-                    excluded = select(tables.sources.c.id).where(tables.sources.c.slug == func.any(slugs))
-                    conditions.append(event.c.source_id.not_in(excluded.scalar_subquery()))
-                case tree.Within() | tree.Between():
-                    pass
-                case _:
-                    assert_never(each)
-        return conditions
+        return [
+            self.filter(each, event, parent) for each in stream.filters if isinstance(each, tree.Where | tree.Sources)
+        ]
+
+    def filter(self, given: tree.Where | tree.Sources, event: Event, parent: Event | None = None) -> Condition:
+        """What one of them asks of an event."""
+        match given:
+            case tree.Where():
+                row = Row(profile_id=event.c.profile_id, event=event, parent=parent)
+                return self.condition(given.condition, row)
+            case tree.Sources():
+                slugs = literal(list(given.exclude), ARRAY(Text))
+                excluded = select(tables.sources.c.id).where(tables.sources.c.slug == func.any(slugs))
+                found: Condition = event.c.source_id.not_in(excluded.scalar_subquery())
+                return found
+            case _:
+                assert_never(given)
 
     def operand(self, value: tree.Node, row: Row) -> Operand:
         """A value that stands in an expression."""
@@ -200,11 +202,8 @@ class Conditions:
             *events.within(child, windows.ages(stream), self.since),
         ]
         for each in stream.filters:
-            if isinstance(each, tree.Within) and each.of_parent:
-                conditions.append(child.c.timestamp <= parent.c.timestamp + literal(each.duration.delta))
-            elif isinstance(each, tree.Between) and each.of_parent:
-                conditions.append(child.c.timestamp >= parent.c.timestamp + literal(each.nearest.delta))
-                conditions.append(child.c.timestamp <= parent.c.timestamp + literal(each.farthest.delta))
+            if isinstance(each, tree.Within | tree.Between) and each.of_parent:
+                conditions.extend(events.after(child, parent, each))
         return child, [*conditions, *self.filters(stream, child, parent)]
 
 

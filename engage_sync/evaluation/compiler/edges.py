@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Select, case, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, DateTime, Select, Subquery, case, cast, func, literal, select, union_all
 
 from engage_sync.database import tables
 from engage_sync.definitions.language import tree
@@ -32,8 +32,23 @@ def select_edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, i
     return select(edge.c.profile_id, first.label("at")).group_by(edge.c.profile_id).having(first.is_not(None))
 
 
+def select_all_edges(found: dates.Dated, scope: Scope, catalog: Mapping[str, int]) -> list[Select[Any]]:
+    """(profile_id, at) for every edge of every value, past ones too; one statement a kind of edge."""
+    values = _values(found, scope, catalog)
+    return [
+        select(values.c.profile_id, edge.label("at")).where(edge.is_not(None))
+        for edge in _edges(values.c.at, found.comparator, found.duration)
+    ]
+
+
 def _select_one(found: dates.Dated, scope: Scope, catalog: Mapping[str, int]) -> Select[Any]:
     """(profile_id, at) for each value; at is null where no edge is left."""
+    values = _values(found, scope, catalog)
+    return select(values.c.profile_id, _next(values.c.at, found.comparator, found.duration).label("at"))
+
+
+def _values(found: dates.Dated, scope: Scope, catalog: Mapping[str, int]) -> Subquery:
+    """(profile_id, at): the instants that are compared with now; null for what reads as none."""
     rows: Any
     if isinstance(found.value, tree.TraitRef):
         root, *path = found.value.path
@@ -52,16 +67,15 @@ def _select_one(found: dates.Dated, scope: Scope, catalog: Mapping[str, int]) ->
         each = events.each(value, found.value.path)
         rows, value = rows.join(each, literal(True)), each.c.value
     at = operands.instant(operands.Operand(kind=operands.Kind.JSON, expression=value))
-    return (
-        select(person.label("profile_id"), _next(at, found.comparator, found.duration).label("at"))
-        .select_from(rows)
-        .where(*asked)
-    )
+    return select(person.label("profile_id"), at.label("at")).select_from(rows).where(*asked).subquery("dated")
 
 
 def _next(at: ColumnElement[Any], comparator: Comparator, duration: tree.Duration) -> ColumnElement[Any]:
     """The first edge after as_of of a value that lies at an instant."""
-    start = func.timezone("UTC", func.date_trunc("day", func.timezone("UTC", at))) if duration.in_calendar_days else at
-    edges = [cast(start + literal(offset), DateTime(timezone=True)) for offset in dates.offsets(comparator, duration)]
-    later = [case((edge > AS_OF, edge)) for edge in edges]
+    later = [case((edge > AS_OF, edge)) for edge in _edges(at, comparator, duration)]
     return func.least(*later) if len(later) > 1 else later[0]
+
+
+def _edges(at: ColumnElement[Any], comparator: Comparator, duration: tree.Duration) -> list[ColumnElement[Any]]:
+    start = func.timezone("UTC", func.date_trunc("day", func.timezone("UTC", at))) if duration.in_calendar_days else at
+    return [cast(start + literal(offset), DateTime(timezone=True)) for offset in dates.offsets(comparator, duration)]

@@ -98,6 +98,16 @@ def within(event: Event, ages: Ages, since: datetime | None = None) -> list[Cond
     return conditions
 
 
+def after(child: Event, parent: Event, window: tree.Within | tree.Between) -> list[Condition]:
+    """What a window after a parent asks of an event."""
+    if isinstance(window, tree.Within):
+        return [child.c.timestamp <= parent.c.timestamp + literal(window.duration.delta)]
+    return [
+        child.c.timestamp >= parent.c.timestamp + literal(window.nearest.delta),
+        child.c.timestamp <= parent.c.timestamp + literal(window.farthest.delta),
+    ]
+
+
 def walk(document: ColumnElement[Any], path: Sequence[str]) -> ColumnElement[Any]:
     """Into nested objects, up to the first `$`. Step by step, as `#>` would take '0' for a place in an array."""
     for step in path[: path.index("$")] if "$" in path else path:

@@ -1,0 +1,107 @@
+"""When time alone may change what a definition says of people, and the first instant at which it does.
+
+    select_turns(tree, …)      → rows (at): the instants after as_of, up to `until`, at which something crosses an edge
+    over_instants(evaluation)  → rows (at, value): the first of many instants that says something else than as_of
+
+The instants are a superset: what lies between two of them can't differ. Parameters: `profiles` is one profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, DateTime, Numeric, Select, bindparam, func, literal, select, union_all
+
+from engage_sync.database import tables
+from engage_sync.definitions.language import tree
+from engage_sync.evaluation import dates, windows
+from engage_sync.evaluation.compiler import edges, events
+from engage_sync.evaluation.compiler.events import AS_OF, Event
+from engage_sync.evaluation.compiler.sources import PROFILES, Scope
+from engage_sync.evaluation.compiler.statement import Evaluation
+
+_UNTIL = bindparam("until", type_=DateTime(timezone=True))
+_LIMIT = bindparam("limit", type_=BigInteger)
+_FIRST_CHANGE = """
+WITH told AS MATERIALIZED (
+  SELECT instant.at, evaluated.value
+  FROM unnest(CAST(%(instants)s AS timestamptz[])) AS instant (at) LEFT JOIN LATERAL ({evaluation}) AS evaluated ON true
+)
+SELECT told.at, told.value
+FROM told JOIN (SELECT value FROM told WHERE at = %(as_of)s) AS before ON told.value IS DISTINCT FROM before.value
+ORDER BY told.at LIMIT 1
+"""
+
+# The name of the table, given to what it would hold: whatever is compiled reads that instead.
+_AS_IF = """
+WITH snapshots AS (
+  SELECT profile_id, definition_id, value FROM snapshots
+  WHERE profile_id = %(as_if_profile)s AND definition_id <> ALL(CAST(%(as_if_changed)s AS integer[]))
+  UNION ALL
+  SELECT %(as_if_profile)s, definition_id, value
+  FROM unnest(CAST(%(as_if_ids)s AS integer[]), CAST(CAST(%(as_if_values)s AS text[]) AS jsonb[]))
+    AS imagined (definition_id, value)
+)
+SELECT * FROM ({evaluation}) AS evaluated
+"""
+
+
+def select_turns(definition: tree.Node, *, catalog: Mapping[str, int]) -> Select[Any] | None:
+    """The statement; None where no event and no date of people can make a difference by time alone.
+
+    Literals that are compared with now are the caller's (dates.fixed).
+    """
+    ages = dict.fromkeys(windows.turning_ages(definition))
+    parts = [_of_events(event, age) for event, age in ages]
+    for dated in dates.dated(definition):
+        parts += [select(edge.subquery().c.at) for edge in edges.select_all_edges(dated, Scope.PROFILES, catalog)]
+    if not parts:
+        return None
+    turn = union_all(*parts).subquery("turn")
+    later = select(turn.c.at).distinct().where(turn.c.at > AS_OF, turn.c.at <= _UNTIL)
+    return later.order_by(turn.c.at).limit(_LIMIT)
+
+
+def select_negative(event: str, reference: tree.EventField) -> Select[Any]:
+    """A row if any value of a person's events is a number below 0."""
+    rows: Any = tables.events.alias("event")
+    mine = [rows.c.profile_id == func.any(PROFILES), rows.c.name == event]
+    value = Event(rows=rows).read(reference)
+    if "$" in reference.path:
+        each = events.each(value, reference.path)
+        rows, value = rows.join(each, literal(True)), each.c.value
+    return select(literal(1)).select_from(rows).where(*mine, func.engage_number(value, type_=Numeric) < 0).limit(1)
+
+
+def over_instants(evaluation: Evaluation) -> Evaluation:
+    """An evaluation in scope PROFILES, of one profile, at each of the parameter `instants`, as_of among them."""
+    at_each = evaluation.sql.replace("%(as_of)s", "instant.at")
+    return replace(evaluation, sql=_FIRST_CHANGE.replace("{evaluation}", at_each))
+
+
+def as_if(evaluation: Evaluation, *, profile: int, said: Mapping[int, Any]) -> Evaluation:
+    """An evaluation of one profile as if other definitions said these values, by their ids; None: no value."""
+    values = {definition: value for definition, value in said.items() if value is not None}
+    imagined = {
+        "as_if_profile": profile,
+        "as_if_changed": list(said),
+        "as_if_ids": list(values),
+        "as_if_values": [orjson.dumps(value).decode() for value in values.values()],
+    }
+    sql = _AS_IF.replace("{evaluation}", evaluation.sql)
+    return replace(evaluation, sql=sql, parameters={**evaluation.parameters, **imagined})
+
+
+def _of_events(event: str, age: timedelta) -> Select[Any]:
+    """When the events of a name reach an age."""
+    table = tables.events
+    at = table.c.timestamp
+    return (
+        select((at + literal(age)).label("at"))
+        .where(table.c.profile_id == func.any(PROFILES), table.c.name == event)
+        .where(at > AS_OF - literal(age), at <= _UNTIL - literal(age))
+    )

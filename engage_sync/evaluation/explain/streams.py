@@ -1,0 +1,182 @@
+"""The events behind an aggregate of one person, down the levels of a funnel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, text
+
+from engage_sync.database import pipeline
+from engage_sync.definitions.language import describe, tree
+from engage_sync.evaluation.compiler import compile_matches
+from engage_sync.evaluation.compiler.matches import EVENT_COLUMNS, Asked, LeftOutBy, Listing, Matches, Skipped
+from engage_sync.evaluation.explain.nodes import head, value_document
+from engage_sync.evaluation.explain.question import Question
+
+_SOURCES = text("SELECT id, slug FROM sources")
+# Of what follows an event so many are shown, and in all so many events are followed: a funnel grows by its levels.
+_FOLLOWING = 3
+_FOLLOWED = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Parent:
+    """The event that a stream follows."""
+
+    name: str
+    id: int
+    timestamp: datetime
+
+
+class Streams:
+    """Answers for one question; remembers how many events of funnels were followed."""
+
+    def __init__(self, connection: Connection, question: Question) -> None:
+        self._connection = connection
+        self._question = question
+        self._sources = {row.id: row.slug for row in connection.execute(_SOURCES)}
+        self._left = _FOLLOWED
+
+    def behind(self, aggregate: tree.Aggregate, parent: _Parent | None = None) -> dict[str, Any]:
+        """`{"event", "matched", "left_out", "skipped", "made_by", "newest", "newest_left_out"}`.
+
+        "left_out" are counts by the first filter that leaves an event out. Events have "where" with what each
+        expression says of them, and in a funnel the events that follow.
+        """
+        matches = compile_matches(
+            aggregate,
+            catalog=self._question.catalog,
+            since=self._question.since,
+            after=None if parent is None else parent.name,
+        )
+        shown = self._question.events if parent is None else min(self._question.events, _FOLLOWING)
+        listings = [matches.matched, matches.left_out, *([matches.made_by] if matches.made_by else [])]
+        evaluations = [matches.counts, *(each.evaluation for each in listings)]
+        evaluations += [each.evaluation for each in matches.skipped]
+        limits = [0, shown, shown, *([1] if matches.made_by else []), *(0 for _ in matches.skipped)]
+        rows = pipeline.fetch_each(
+            self._connection,
+            [
+                (each.sql, self._arguments(each.arguments(self._question.as_of), limit, parent))
+                for each, limit in zip(evaluations, limits, strict=True)
+            ],
+        )
+        lists = rows[1 : 1 + len(listings)]
+        return {
+            "event": aggregate.stream.event,
+            "matched": rows[0][0][0],
+            "left_out": [
+                {"by": reason.by, "text": reason.text, "events": count}
+                for reason, count in zip(matches.reasons, rows[0][0][1:], strict=True)
+                if count
+            ],
+            "skipped": _skipped(matches.skipped, rows[1 + len(listings) :]),
+            "made_by": self._events(aggregate, matches, listings[2], lists[2], False)[0]
+            if matches.made_by and lists[2]
+            else None,
+            "newest": self._events(aggregate, matches, listings[0], lists[0], True),
+            "newest_left_out": self._events(aggregate, matches, listings[1], lists[1], True),
+        }
+
+    def _arguments(self, given: dict[str, Any], limit: int, parent: _Parent | None) -> dict[str, Any]:
+        given |= {"profile": self._question.profile, "shown": limit}
+        return given if parent is None else {**given, "parent_at": parent.timestamp, "parent_id": parent.id}
+
+    # --- one event ----------------------------------------------------------------------------------------------
+
+    def _events(
+        self,
+        aggregate: tree.Aggregate,
+        matches: Matches,
+        listing: Listing,
+        rows: Sequence[tuple[Any, ...]],
+        follows: bool,
+    ) -> list[dict[str, Any]]:
+        return [self._event(aggregate, matches, listing, row, follows) for row in rows]
+
+    def _event(
+        self,
+        aggregate: tree.Aggregate,
+        matches: Matches,
+        listing: Listing,
+        row: tuple[Any, ...],
+        follows: bool,
+    ) -> dict[str, Any]:
+        columns = dict(zip(EVENT_COLUMNS, row, strict=False))
+        reason = None if columns["reason"] is None else matches.reasons[columns["reason"]]
+        event: dict[str, Any] = {
+            "timestamp": columns["timestamp"],
+            "source": self._sources.get(columns["source_id"]),
+            "message_id": columns["message_id"],
+            "properties": _fields(listing, row, tree.PropertyRef),
+            "context": _fields(listing, row, tree.ContextRef),
+        }
+        if reason is not None:
+            event["left_out_by"] = {"by": reason.by, "text": reason.text}
+        # What was left out before anybody asked has no more to say.
+        if listing.asked and (reason is None or reason.by is LeftOutBy.WHERE):
+            own = _Parent(name=aggregate.stream.event, id=columns["id"], timestamp=columns["timestamp"])
+            event["where"] = [self._expression(each, row, own, follows) for each in listing.asked]
+        return event
+
+    def _expression(self, asked: Asked, row: tuple[Any, ...], event: _Parent, follows: bool) -> dict[str, Any]:
+        """What an expression of `where` says of an event; null while it can't be told."""
+        node = asked.node
+        if asked.said is None:
+            return self._value(asked, row, event, follows)
+        below = [self._expression(each, row, event, follows) for each in asked.below]
+        document = {**head(node), "value": True if row[asked.said] else (False if row[asked.denied or 0] else None)}
+        if asked.closes_after is not None and event.timestamp + asked.closes_after > self._question.as_of:
+            document["open_until"] = event.timestamp + asked.closes_after
+        if not isinstance(node, tree.Comparison):
+            return {**document, "operands": below}
+        durations = [head(each) for each in node.arguments if isinstance(each, tree.Duration)]
+        return {**document, "comparator": node.comparator, "left": below[0], "arguments": [*below[1:], *durations]}
+
+    def _value(self, asked: Asked, row: tuple[Any, ...], event: _Parent, follows: bool) -> dict[str, Any]:
+        node = asked.node
+        if isinstance(node, tree.LiteralValue):
+            return value_document(node)
+        document = {**head(node), "value": row[asked.value or 0]}
+        if isinstance(node, tree.Aggregate) and follows and self._left > 0:
+            self._left -= 1
+            document["reducer"] = describe(node.reducer)
+            document["events"] = self.behind(node, event)
+        return document
+
+
+def _fields(listing: Listing, row: Sequence[Any], kind: type) -> dict[str, Any]:
+    """What the query reads of an event, by the path up to the first `$`."""
+    found: dict[str, Any] = {}
+    for reference, column in listing.fields:
+        if isinstance(reference, kind):
+            path = reference.path[: reference.path.index("$")] if "$" in reference.path else reference.path
+            found[".".join(path)] = row[column]
+    return found
+
+
+def _skipped(asked: Sequence[Skipped], rows: Sequence[Sequence[tuple[Any, ...]]]) -> list[Mapping[str, Any]]:
+    """Values that don't read as what they are read as."""
+    return [
+        {
+            "text": describe(each.reference),
+            "expected": each.expected,
+            "values": values,
+            "skipped": skipped,
+            "example": _example(example),
+        }
+        for each, ((values, skipped, example),) in zip(asked, rows, strict=True)
+        if skipped
+    ]
+
+
+def _example(text_: str) -> Any:
+    """A value as it was sent; its beginning where it is long."""
+    try:
+        return orjson.loads(text_)
+    except orjson.JSONDecodeError:
+        return text_ + "…"
