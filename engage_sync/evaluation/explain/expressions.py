@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.definitions.language import describe, tree
 from engage_sync.definitions.language.tree import Comparator
 from engage_sync.evaluation.compiler.matches import Expected, is_dated, is_ordering
@@ -106,8 +107,8 @@ def _values(connection: Connection, question: Question, nodes: list[Evaluated]) 
     """What each says of the person: true or false, a value, or None for an absent one."""
     evaluations = [question.evaluation(node) for node in nodes]
     arguments = [each.arguments(question.as_of, [question.profile]) for each in evaluations]
-    statements = [(each.sql, given) for each, given in zip(evaluations, arguments, strict=True)]
-    found = pipeline.fetch_each(connection, statements)
+    queries = [Query(each.sql, given, list) for each, given in zip(evaluations, arguments, strict=True)]
+    found = pipeline.ask_each(connection, queries)
     return {node: rows[0][1] if rows else _of_nothing(node) for node, rows in zip(nodes, found, strict=True)}
 
 

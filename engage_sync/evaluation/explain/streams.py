@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.definitions.language import describe, tree
 from engage_sync.evaluation.compiler import compile_matches
 from engage_sync.evaluation.compiler.matches import EVENT_COLUMNS, Asked, LeftOutBy, Listing, Matches, Skipped
@@ -58,10 +59,10 @@ class Streams:
         evaluations = [matches.counts, *(each.evaluation for each in listings)]
         evaluations += [each.evaluation for each in matches.skipped]
         limits = [0, shown, shown, *([1] if matches.made_by else []), *(0 for _ in matches.skipped)]
-        rows = pipeline.fetch_each(
+        rows = pipeline.ask_each(
             self._connection,
             [
-                (each.sql, self._arguments(each.arguments(self._question.as_of), limit, parent))
+                Query(each.sql, self._arguments(each.arguments(self._question.as_of), limit, parent), list)
                 for each, limit in zip(evaluations, limits, strict=True)
             ],
         )

@@ -26,9 +26,10 @@ WHERE CAST(timezone(%(timezone_1)s::VARCHAR, engage_instant(trait_0.value)) AS D
 
 -- edges
 SELECT edge.profile_id, min(edge.at) AS at
-FROM (SELECT traits.profile_id AS profile_id, least(CASE WHEN (CAST(timezone(%(timezone_1)s::VARCHAR, date_trunc(%(date_trunc_1)s::VARCHAR, timezone(%(timezone_2)s::VARCHAR, engage_instant(traits.value)))) + %(param_1)s AS TIMESTAMP WITH TIME ZONE) > %(as_of)s::TIMESTAMP WITH TIME ZONE) THEN CAST(timezone(%(timezone_1)s::VARCHAR, date_trunc(%(date_trunc_1)s::VARCHAR, timezone(%(timezone_2)s::VARCHAR, engage_instant(traits.value)))) + %(param_1)s AS TIMESTAMP WITH TIME ZONE) END, CASE WHEN (CAST(timezone(%(timezone_1)s::VARCHAR, date_trunc(%(date_trunc_1)s::VARCHAR, timezone(%(timezone_2)s::VARCHAR, engage_instant(traits.value)))) + %(param_2)s AS TIMESTAMP WITH TIME ZONE) > %(as_of)s::TIMESTAMP WITH TIME ZONE) THEN CAST(timezone(%(timezone_1)s::VARCHAR, date_trunc(%(date_trunc_1)s::VARCHAR, timezone(%(timezone_2)s::VARCHAR, engage_instant(traits.value)))) + %(param_2)s AS TIMESTAMP WITH TIME ZONE) END) AS at
+FROM (SELECT dated.profile_id AS profile_id, least(CASE WHEN (CAST(timezone(%(timezone_1)s::VARCHAR, date_trunc(%(date_trunc_1)s::VARCHAR, timezone(%(timezone_2)s::VARCHAR, dated.at))) + %(param_1)s AS TIMESTAMP WITH TIME ZONE) > %(as_of)s::TIMESTAMP WITH TIME ZONE) THEN CAST(timezone(%(timezone_1)s::VARCHAR, date_trunc(%(date_trunc_1)s::VARCHAR, timezone(%(timezone_2)s::VARCHAR, dated.at))) + %(param_1)s AS TIMESTAMP WITH TIME ZONE) END, CASE WHEN (CAST(timezone(%(timezone_1)s::VARCHAR, date_trunc(%(date_trunc_1)s::VARCHAR, timezone(%(timezone_2)s::VARCHAR, dated.at))) + %(param_2)s AS TIMESTAMP WITH TIME ZONE) > %(as_of)s::TIMESTAMP WITH TIME ZONE) THEN CAST(timezone(%(timezone_1)s::VARCHAR, date_trunc(%(date_trunc_1)s::VARCHAR, timezone(%(timezone_2)s::VARCHAR, dated.at))) + %(param_2)s AS TIMESTAMP WITH TIME ZONE) END) AS at
+FROM (SELECT traits.profile_id AS profile_id, engage_instant(traits.value) AS at
 FROM traits
-WHERE traits.name = %(name_1)s::VARCHAR COLLATE "C") AS edge GROUP BY edge.profile_id
+WHERE traits.name = %(name_1)s::VARCHAR COLLATE "C") AS dated) AS edge GROUP BY edge.profile_id
 HAVING min(edge.at) IS NOT NULL
 -- date_trunc_1 = 'day'
 -- name_1 = 'birthday'

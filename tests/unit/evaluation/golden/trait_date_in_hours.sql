@@ -22,9 +22,10 @@ WHERE engage_instant(trait_0.value) >= %(as_of)s::TIMESTAMP WITH TIME ZONE - %(p
 
 -- edges
 SELECT edge.profile_id, min(edge.at) AS at
-FROM (SELECT traits.profile_id AS profile_id, least(CASE WHEN (CAST(engage_instant(traits.value) + %(param_1)s AS TIMESTAMP WITH TIME ZONE) > %(as_of)s::TIMESTAMP WITH TIME ZONE) THEN CAST(engage_instant(traits.value) + %(param_1)s AS TIMESTAMP WITH TIME ZONE) END, CASE WHEN (CAST(engage_instant(traits.value) + %(param_2)s AS TIMESTAMP WITH TIME ZONE) > %(as_of)s::TIMESTAMP WITH TIME ZONE) THEN CAST(engage_instant(traits.value) + %(param_2)s AS TIMESTAMP WITH TIME ZONE) END) AS at
+FROM (SELECT dated.profile_id AS profile_id, least(CASE WHEN (CAST(dated.at + %(param_1)s AS TIMESTAMP WITH TIME ZONE) > %(as_of)s::TIMESTAMP WITH TIME ZONE) THEN CAST(dated.at + %(param_1)s AS TIMESTAMP WITH TIME ZONE) END, CASE WHEN (CAST(dated.at + %(param_2)s AS TIMESTAMP WITH TIME ZONE) > %(as_of)s::TIMESTAMP WITH TIME ZONE) THEN CAST(dated.at + %(param_2)s AS TIMESTAMP WITH TIME ZONE) END) AS at
+FROM (SELECT traits.profile_id AS profile_id, engage_instant(traits.value) AS at
 FROM traits
-WHERE traits.name = %(name_1)s::VARCHAR COLLATE "C") AS edge GROUP BY edge.profile_id
+WHERE traits.name = %(name_1)s::VARCHAR COLLATE "C") AS dated) AS edge GROUP BY edge.profile_id
 HAVING min(edge.at) IS NOT NULL
 -- name_1 = 'trial_ends_at'
 -- param_1 = datetime.timedelta(0)
