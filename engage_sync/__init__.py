@@ -17,6 +17,7 @@ The folders are the stages of the data, in this order; a later stage may import 
     sync/                     the use cases; each owns its transaction and joins the stages
     reports.py                every read-only question
     scheduler.py              leader, ticks, the real-time loop
+    supervisor.py             roles as processes of their own under `up`
     api/ console/             HTTP, thin
     daemon.py                 composition root: builds everything, owns the tasks
     cli/                      one file a group of commands

@@ -12,7 +12,7 @@ from collections.abc import Collection
 import structlog
 from prometheus_client import CollectorRegistry
 
-from engage_sync import errors, waiting
+from engage_sync import errors, supervisor, waiting
 from engage_sync.api.app import create_app
 from engage_sync.api.backlog import Backlog
 from engage_sync.api.committer import GroupCommitter
@@ -34,20 +34,21 @@ ROLES = ("serve", "schedule", "deliver")
 _DATABASE_RETRY = 2.0
 
 
-def run(settings: Settings, roles: Collection[str]) -> None:
+def run(settings: Settings, roles: Collection[str], *, apart: Collection[str] = ()) -> None:
     """Run roles of the daemon until SIGTERM or SIGINT; the whole stop takes less than 20 seconds.
 
+    Those `apart` run as processes of their own, which start and end with this one.
     Waits for the database where it is away. Raises errors.WorkspaceInvalid before anything starts.
     """
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_run(settings, roles))
+        asyncio.run(_run(settings, roles, apart))
     else:
-        uvloop.run(_run(settings, roles))
+        uvloop.run(_run(settings, roles, apart))
 
 
-async def _run(settings: Settings, roles: Collection[str]) -> None:
+async def _run(settings: Settings, roles: Collection[str], apart: Collection[str]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,15 +58,15 @@ async def _run(settings: Settings, roles: Collection[str]) -> None:
     while not stop.is_set():
         try:
             with runtime(settings) as parts:
-                await _serve_roles(parts, roles, stop)
+                await _serve_roles(parts, roles, apart, stop)
             return
         except errors.DatabaseUnavailable as failure:
             log.warning("waiting_for_database", reason=str(failure))
             await waiting.first(stop, seconds=_DATABASE_RETRY)
 
 
-async def _serve_roles(parts: Runtime, roles: Collection[str], stop: asyncio.Event) -> None:
-    """One task group owns every part; the death of one stops the process loudly.
+async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection[str], stop: asyncio.Event) -> None:
+    """One task group owns every part; the death of one stops the process loudly. A role apart is started again.
 
     Stop order: the HTTP server takes nothing more, what it took is committed, then the other roles end.
     """
@@ -73,6 +74,9 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], stop: asyncio.Eve
     direct = database.database_url(settings, direct=True)
     listener = Listener(direct, [channels.INBOX, channels.TOUCHES, channels.OUTBOX])
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(supervisor.end_with_parent(stop), name="parent")
+        for role in apart:
+            tasks.create_task(supervisor.keep_running(role, settings.workspace.resolve(), stop), name=role)
         tasks.create_task(listener.run(stop), name="listener")
         if "serve" in roles:
             tasks.create_task(_serve(parts, stop), name="api")

@@ -17,13 +17,24 @@ def register(app: typer.Typer) -> None:
     app.command()(sandbox)
 
 
-def up(context: typer.Context) -> None:
-    """Everything in one process: API, real time, scheduler and delivery. Applies no definitions by itself."""
+def up(
+    context: typer.Context,
+    one_process: Annotated[
+        bool, typer.Option("--one-process", help="No processes for scheduler and delivery: less memory, slower.")
+    ] = False,
+) -> None:
+    """Everything: API, real time, scheduler and delivery. Applies no definitions by itself.
+
+    Scheduler and delivery are processes of their own, which start and end with this one.
+    """
     from engage_sync import daemon
 
     settings = current(context)
     output.say(f"engage-sync listens on http://{settings.host}:{settings.port} (Ctrl+C stops it)")
-    daemon.run(settings, daemon.ROLES)
+    if one_process:
+        daemon.run(settings, daemon.ROLES)
+    else:
+        daemon.run(settings, ["serve"], apart=["schedule", "deliver"])
 
 
 def serve(context: typer.Context) -> None:

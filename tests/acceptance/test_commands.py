@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -221,3 +221,70 @@ def test_real_client_against_up_is_told_at_once(shop: Shop) -> None:
     finally:
         daemon.kill()
         daemon.wait()
+
+
+# --- up and its processes -----------------------------------------------------------------------------------------
+
+
+def children(process: subprocess.Popen[bytes]) -> dict[str, int]:
+    """The roles that `up` runs as processes of its own, by name."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().split(b"\0")
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == process.pid and b"engage_sync" in line:
+            found[line[-2].decode()] = int(folder.name)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    for _ in range(int(seconds * 10)):
+        if holds():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+def test_a_role_that_dies_is_started_again_and_goes_with_up(shop: Shop) -> None:
+    shop.audience("bought", "event('Order Completed').count() >= 1")
+    shop.run("apply", "--yes")
+    daemon = shop.up()
+    try:
+        assert eventually(lambda: children(daemon).keys() == {"schedule", "deliver"})
+        before = children(daemon)
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        assert eventually(lambda: children(daemon).keys() == before.keys() and children(daemon) != before)
+        client = analytics.Client("web-key", host=f"http://127.0.0.1:{shop.port}", sync_mode=True)
+        client.track("u1", "Order Completed", {"total": 1}, {"traits": {"email": "a@x.io"}})
+        assert eventually(lambda: shop.fields("a@x.io") == {"bought": True}, 40)
+        running = children(daemon)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
+        assert [pid for pid in running.values() if is_running(pid)] == []
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+def test_no_role_outlives_an_up_that_was_killed(shop: Shop) -> None:
+    daemon = shop.up()
+    try:
+        assert eventually(lambda: children(daemon).keys() == {"schedule", "deliver"})
+        running = children(daemon)
+    finally:
+        daemon.kill()
+        daemon.wait()
+    assert eventually(lambda: not any(map(is_running, running.values())))
