@@ -68,7 +68,7 @@ def common(
     logs.configure(context.obj)
 
 
-from engage_sync.cli import computing, facts, operations, reading, serving, workspaces  # noqa: E402
+from engage_sync.cli import computing, facts, operations, reading, serving, testing, workspaces  # noqa: E402
 
-for group in (workspaces, facts, computing, serving, reading, operations):
+for group in (workspaces, testing, facts, computing, serving, reading, operations):
     group.register(app)

@@ -53,7 +53,8 @@ def _tell(shape: type[Shape], file: YamlFile, error: ErrorDetails) -> None:
     match error["type"]:
         case "extra_forbidden":
             name = str(path[-1])
-            known = list(_shape_at(shape, path[:-1]).model_fields)
+            fields = _shape_at(shape, path[:-1]).model_fields
+            known = [field.alias or key for key, field in fields.items()]
             hint = nearest(name, known) or f"; expected {listed(known)}"
             file.tell(file.at_key(path), f"unknown key '{shortened(name)}'{hint}")
         case "missing":
