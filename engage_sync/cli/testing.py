@@ -135,7 +135,8 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _show(outcome: Outcome) -> None:
-    mark, style = ("✗", "red") if outcome.failures else ("✓", "green")
+    passed, failed = ("✓", "✗") if output.out.encoding.startswith("utf") else ("ok", "not ok")
+    mark, style = (failed, "red") if outcome.failures else (passed, "green")
     output.out.print(Text.assemble("  ", (mark, style), f" {outcome.scenario.name}  ", (_time(outcome.seconds), "dim")))
     for failure in outcome.failures:
         output.out.print(f"      {_place(outcome, failure)}: {failure.message}", markup=False, soft_wrap=True)

@@ -121,6 +121,8 @@ def read_scenarios(file: YamlFile, workspace: ReadWorkspace) -> list[Scenario]:
     for name in ("name", "then"):
         if getattr(shape, name) is not None:
             file.tell(file.at_key((name,)), f"found {name}: beside tests:, expected it within each of the tests")
+    if not shape.tests:
+        file.tell(file.at_value(("tests",)), "found no test, expected at least one with name: and then:")
     _check_names(shape.tests, file)
     return [
         _Reading(file=file, workspace=workspace).scenario(each, ("tests", index), shared=shape.given)
@@ -135,9 +137,10 @@ def shown(person: Identifier) -> str:
 
 def _is_whole(shape: ScenarioFileShape, file: YamlFile) -> bool:
     missing = [name for name in ("name", "then") if getattr(shape, name) is None]
-    for name in missing:
-        hint = "; a file of several tests lists them under tests:" if len(missing) > 1 else ""
-        file.tell(file.at_value(()), f"missing key '{name}'{hint}")
+    if len(missing) > 1:
+        file.tell(file.at_value(()), "found no test, expected name: and then:, or several tests under tests:")
+    elif missing:
+        file.tell(file.at_value(()), f"missing key '{missing[0]}'")
     return not missing
 
 
@@ -171,7 +174,7 @@ class _Reading:
                 self.file.tell(place, f"found an instant before that of the step above, {steps[-1].at.isoformat()}")
             calls = [(call, (*below, "calls", number)) for number, call in enumerate(step.calls)]
             steps.append(self.step(step, below, calls if steps else [*given, *calls]))
-        if shape.then and not any(step.checks for step in steps):
+        if shape.then and not self.file.problems and not any(step.checks for step in steps):
             self.file.tell(self.file.at_value((*path, "then")), f"checks nothing, expected {listed(CHECKS)} in a step")
         position = self.file.at_value((*path, "name"))
         return Scenario(name=shape.name, file=self.file.name, position=position, steps=tuple(steps))
@@ -278,7 +281,7 @@ class _Reading:
     def definition(self, key: str, path: KeyPath) -> Kind | None:
         """The kind of the definition with this key, which must be there and enabled."""
         known = self.workspace.keys
-        if key not in known:
+        if key not in known and self.workspace.knows_all_keys:
             hint = nearest(key, known) or ("" if known else "; there are none")
             self.file.tell(self.file.at_key(path), f"unknown definition '{shortened(key)}'{hint}")
         elif key in self.workspace.disabled:

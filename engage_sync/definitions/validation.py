@@ -58,7 +58,8 @@ def _tell(shape: type[Shape], file: YamlFile, error: ErrorDetails) -> None:
             hint = nearest(name, known) or f"; expected {listed(known)}"
             file.tell(file.at_key(path), f"unknown key '{shortened(name)}'{hint}")
         case "missing":
-            file.tell(file.at_key(path[:-1]) if path[:-1] else file.at_value(()), f"missing key '{path[-1]}'")
+            stands_alone = not path[:-1] or isinstance(path[-2], int)
+            file.tell(file.at_value(path[:-1]) if stands_alone else file.at_key(path[:-1]), f"missing key '{path[-1]}'")
         case "string_pattern_mismatch":
             _tell_pattern(file, path, error)
         case _:

@@ -66,6 +66,11 @@ class ReadWorkspace:
         return {read.key: read.kind for read in self.definitions if read.key is not None}
 
     @property
+    def knows_all_keys(self) -> bool:
+        """Whether there can be no definition but those of `keys`: each file could be read far enough."""
+        return all(read.key is not None for read in self.definitions)
+
+    @property
     def disabled(self) -> set[str]:
         return {read.key for read in self.definitions if read.key and read.shape and not read.shape.enabled}
 

@@ -85,7 +85,7 @@ def judge(
 ) -> list[Failure]:
     """All checks of a step that don't hold. `broken` are the errors of definitions that couldn't be computed."""
     court = _Court(connection, step.at, {spec.key: spec for spec in specs}, heard, broken)
-    ordered = sorted(step.checks, key=lambda check: check.position)
+    ordered = sorted(step.checks, key=lambda check: (check.position.line, check.position.column))
     return [failure for check in ordered for failure in court.failures(check)]
 
 
