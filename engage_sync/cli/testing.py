@@ -125,7 +125,9 @@ def _ended_by_signals() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
-    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # What is ignored stays so: nohup means it.
+    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
     before = [signal.signal(number, end) for number in numbers]
     try:
         yield

@@ -30,6 +30,8 @@ from engage_sync.sync import compute, ingest, verdicts
 from engage_sync.sync.catalog import Context
 from engage_sync.sync.verdicts import Failure, Heard
 
+# Seconds for one statement: a test is small.
+PATIENCE = 60.0
 _LANES = 1_000
 _INSTALLATION = text("SELECT token FROM installation")
 
@@ -72,7 +74,7 @@ class Rehearsal:
         began = time.monotonic()
         specs = needed(self.workspace.definitions, scenario.keys)
         sources, destinations = self._set(scenario, specs)
-        context = Context(destinations=destinations)
+        context = Context(destinations=destinations, patience=PATIENCE)
         failures: list[Failure] = []
         for step in scenario.steps:
             failures += self._ingest(step, sources)

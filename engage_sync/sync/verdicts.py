@@ -22,7 +22,7 @@ from engage_sync.definitions.model import DefinitionSpec
 from engage_sync.definitions.scenarios import Check, Step, Told, shown
 from engage_sync.profiles.identifiers import Identifier
 
-# Of what a definition reads, so much is told of somebody whom it holds for against expectation.
+# Of all that a definition reads of somebody, so many facts are told.
 _MOST_REASONS = 4
 _LONGEST_VALUE = 200
 
@@ -237,7 +237,9 @@ def _value(value: Any) -> str:
 
 
 def _telling(identifies: Sequence[Any], events: set[str]) -> str:
-    said = [f"identify {_value(value)}" for value in identifies] + [f"track {name}" for name in sorted(events)]
+    # Several destinations may be told the same.
+    values = dict.fromkeys(map(_value, identifies))
+    said = [f"identify {value}" for value in values] + [f"track {name}" for name in sorted(events)]
     return listed(said, last="and") if said else "no message"
 
 

@@ -13,6 +13,7 @@ from engage_sync.database.engine import connect_directly
 from engage_sync.definitions.scenarios import load_with_scenarios
 from engage_sync.outbox import workers
 from engage_sync.sync.rehearsing import Outcome, Rehearsal
+from engage_sync.sync.verdicts import judge
 
 ENGAGE = "sources: {web: {write_key: k}, app: {write_key: l}}\ndestinations: {iterable: {type: iterable}}\n"
 TELLS = "destinations: {iterable: {identify: true, track: true}}\n"
@@ -29,8 +30,8 @@ def run(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Run]:
     with connect_directly(database_url, application="test") as alive:
         worker = workers.register(alive)
 
-        def run_them(tests: str, **definitions: str) -> list[Outcome]:
-            files = {"engage.yml": ENGAGE, "tests/t.yml": tests}
+        def run_them(tests: str, engage: str = ENGAGE, **definitions: str) -> list[Outcome]:
+            files = {"engage.yml": engage, "tests/t.yml": tests}
             files |= {f"{'traits' if key == 'spent' else 'audiences'}/{key}.yml": it for key, it in definitions.items()}
             for name, content in files.items():
                 (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -209,3 +210,27 @@ then:
         **definitions,
     )
     assert said(outcomes) == []
+
+
+def test_what_each_of_several_destinations_is_told_counts(run: Run) -> None:
+    (outcome,) = run(
+        """
+name: t
+given: [{type: track, userId: u1, event: Order}]
+then:
+  - {at: 2026-01-01, messages: {recent: {u1: {identify: true, track: [Audience Entered, Came]}}}}
+  - {at: 2026-03-01, messages: {recent: {u1: {identify: false, track: Audience Exited}}}}
+  - {at: 2026-03-01, messages: {recent: {u1: {identify: false}}}}
+""",
+        engage=ENGAGE.replace("{iterable: {type: iterable}}", "{iterable: {type: iterable}, other: {type: iterable}}"),
+        recent=RECENT.replace("track: true}", "track: true}, other: {identify: true, track: {entered: Came}}"),
+    )
+    assert said([outcome]) == ["7: recent, user_id:u1: expected identify false, found no message"]
+
+
+def test_a_definition_that_cant_be_computed_fails_its_checks_with_its_error(run: Run, engine: Engine) -> None:
+    (outcome,) = run("name: t\nthen: [{at: 2026-01-01, members: {recent: []}}]\n", recent=RECENT)
+    (step,) = outcome.scenario.steps
+    with engine.connect() as connection:
+        (failure,) = judge(connection, step, [], [], {"recent": "out of memory\nand more"})
+    assert failure.message == "recent could not be computed: out of memory"
