@@ -5,9 +5,10 @@ The light half of the composition root: commands that read or compute need no HT
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
@@ -17,6 +18,7 @@ from engage_sync import errors
 from engage_sync.database import engine as database
 from engage_sync.database import migrate
 from engage_sync.definitions.model import DestinationConfig, Workspace
+from engage_sync.definitions.scenarios import Scenario, load_with_scenarios
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
 from engage_sync.destinations.protocol import Destination
@@ -48,10 +50,30 @@ class Runtime:
 def load(settings: Settings) -> Workspace:
     """The workspace, its destinations' own settings checked too. Raises errors.WorkspaceInvalid with all problems."""
     workspace = load_workspace(settings.workspace, environment_of(settings.workspace))
+    _check_settings(workspace)
+    return workspace
+
+
+def load_to_check(settings: Settings) -> tuple[Workspace, tuple[Scenario, ...]]:
+    """The same with the workspace's tests, whose mistakes keep nothing from running but themselves."""
+    workspace, scenarios = load_with_scenarios(settings.workspace, environment_of(settings.workspace))
+    _check_settings(workspace)
+    return workspace, scenarios
+
+
+def load_to_test(settings: Settings, chosen: Sequence[Path] | None) -> tuple[Workspace, tuple[Scenario, ...]]:
+    """The workspace and its tests, of all files or the chosen ones, where no secret is at hand, as in CI.
+
+    Raises errors.WorkspaceInvalid with all problems, but those of destinations' own settings: nothing is sent.
+    """
+    environment = environment_of(settings.workspace)
+    return load_with_scenarios(settings.workspace, environment, chosen=chosen, without_secrets=True)
+
+
+def _check_settings(workspace: Workspace) -> None:
     problems = [problem for config in workspace.destinations for problem in _setting_problems(workspace, config)]
     if problems:
         raise errors.WorkspaceInvalid(problems)
-    return workspace
 
 
 def _setting_problems(workspace: Workspace, config: DestinationConfig) -> list[errors.Problem]:

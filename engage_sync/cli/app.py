@@ -68,7 +68,25 @@ def common(
     logs.configure(context.obj)
 
 
-from engage_sync.cli import computing, explaining, facts, operations, reading, serving, workspaces  # noqa: E402
+from engage_sync.cli import (  # noqa: E402
+    computing,
+    explaining,
+    facts,
+    operations,
+    reading,
+    serving,
+    testing,
+    workspaces,
+)
 
-for group in (workspaces, facts, computing, serving, reading, explaining, operations):
+for group in (
+    workspaces,
+    testing,
+    facts,
+    computing,
+    serving,
+    reading,
+    explaining,
+    operations,
+):
     group.register(app)

@@ -53,10 +53,10 @@ def check(context: typer.Context, json: Json = False) -> None:
     """
     settings = current(context)
     try:
-        workspace = composition.load(settings)
+        workspace, scenarios = composition.load_to_check(settings)
     except errors.WorkspaceInvalid as invalid:
         if json:
-            output.json({"valid": False, "errors": [_problem(problem) for problem in invalid.problems], "warnings": []})
+            output.json(invalid_document(invalid))
             raise typer.Exit(invalid.exit_code) from None
         raise
     if json:
@@ -66,12 +66,13 @@ def check(context: typer.Context, json: Json = False) -> None:
     _warn(workspace)
     audiences = sum(1 for spec in workspace.definitions if spec.kind == "audience")
     traits = len(workspace.definitions) - audiences
-    output.out.print(f"All is well: {audiences} audiences, {traits} computed traits.")
+    tests = f", {len(scenarios)} tests" if scenarios else ""
+    output.out.print(f"All is well: {audiences} audiences, {traits} computed traits{tests}.")
 
 
 def print_schema(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[engage|audience|trait]", help="Which file's; none: all.")
+        str | None, typer.Argument(metavar="[engage|audience|trait|test]", help="Which file's; none: all.")
     ] = None,
 ) -> None:
     """Print the JSON Schema of the workspace's files, for editors."""
@@ -112,6 +113,11 @@ def apply(
             output.json([_action(action) for action in done])
         else:
             _show_actions(done)
+
+
+def invalid_document(invalid: errors.WorkspaceInvalid) -> dict[str, Any]:
+    """All that is wrong with a workspace's files, for machines."""
+    return {"valid": False, "errors": [_problem(problem) for problem in invalid.problems], "warnings": []}
 
 
 def _show_plan(made: planning.Plan) -> None:

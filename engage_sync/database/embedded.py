@@ -21,9 +21,14 @@ DATABASE = "engage_sync"
 _CONFIGURATION = "engage_sync.conf"
 
 
-def start(home: Path) -> str:
+# A server that is thrown away needs to survive nothing, and little memory.
+_SCRATCH = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\nautovacuum = off\nshared_buffers = 64MB\n"
+
+
+def start(home: Path, *, scratch: bool = False) -> str:
     """Start the server in `home` unless it runs, and return the URL of its database `engage_sync`.
 
+    `scratch`: its data is about to be thrown away, so nothing waits for the disk.
     Raises errors.DatabaseUnavailable with the place of the server's log.
     """
     import psycopg
@@ -32,7 +37,7 @@ def start(home: Path) -> str:
     server = _server(home)
     try:
         server.ensure_pgdata_inited()
-        _configure(server.pgdata)
+        _configure(server.pgdata, scratch=scratch)
         server.start()
     except Exception as failure:
         raise errors.DatabaseUnavailable(
@@ -67,7 +72,7 @@ def _server(home: Path) -> PostgresServer:
         return server
 
 
-def _configure(data: Path) -> None:
+def _configure(data: Path, *, scratch: bool) -> None:
     """Sizes for a machine that Postgres shares with us; written once, before the first start."""
     file = data / _CONFIGURATION
     if file.exists():
@@ -86,7 +91,7 @@ def _configure(data: Path) -> None:
         "wal_compression = on\n"
         "autovacuum_naptime = 15s\n"
         "timezone = 'UTC'\n"
-        "log_timezone = 'UTC'\n"
+        "log_timezone = 'UTC'\n" + (_SCRATCH if scratch else "")
     )
     os.chmod(file, 0o644)  # noqa: PTH101 - the server may run as another user than the one who wrote it
     with (data / "postgresql.conf").open("a") as configuration:

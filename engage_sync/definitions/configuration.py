@@ -61,10 +61,12 @@ def read_configuration(file: YamlFile) -> Configuration:
 
 def destination_slugs(file: YamlFile) -> list[str] | None:
     """The destinations that engage.yml names, even where it has problems; None where nobody can tell."""
-    if file.data is None:
-        return None
-    destinations = file.data.get("destinations", {})
-    return list(destinations) if isinstance(destinations, dict) else None
+    return _slugs(file, "destinations")
+
+
+def source_slugs(file: YamlFile) -> list[str] | None:
+    """The sources that engage.yml names, likewise."""
+    return _slugs(file, "sources")
 
 
 def guard(shape: GuardShape | None) -> Guard | None:
@@ -81,6 +83,13 @@ def guard(shape: GuardShape | None) -> Guard | None:
 
 def _time(match: re.Match[str]) -> timedelta:
     return int(match[1]) * UNIT_DELTAS[Unit(match[2])]
+
+
+def _slugs(file: YamlFile, section: str) -> list[str] | None:
+    if file.data is None:
+        return None
+    found = file.data.get(section, {})
+    return list(found) if isinstance(found, dict) else None
 
 
 def _readable(shape: type[AnyShape], file: YamlFile, section: str) -> dict[str, AnyShape]:

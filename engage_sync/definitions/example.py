@@ -13,6 +13,7 @@ FILES = {
     "engage.yml": "engage.yml",
     "audiences/order_completed_last_30days.yml": "audiences/order_completed_last_30days.yml",
     "traits/total_spent_90d.yml": "traits/total_spent_90d.yml",
+    "tests/buyers.yml": "tests/buyers.yml",
     ".env": "env",
 }
 GITIGNORE = ".gitignore"

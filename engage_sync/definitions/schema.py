@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
+from engage_sync.definitions.scenario_shapes import ScenarioFileShape
 from engage_sync.definitions.shapes import AudienceShape, EngageShape, Shape, TraitShape
 
-FileKind: TypeAlias = Literal["engage", "audience", "trait"]
+FileKind: TypeAlias = Literal["engage", "audience", "trait", "test"]
 
 _SHAPES: dict[FileKind, tuple[type[Shape], str]] = {
     "engage": (EngageShape, "engage.yml"),
     "audience": (AudienceShape, "audiences/*.yml"),
     "trait": (TraitShape, "traits/*.yml"),
+    "test": (ScenarioFileShape, "tests/*.yml"),
 }
 
 
@@ -22,5 +24,5 @@ def json_schema(kind: FileKind) -> dict[str, Any]:
 
 
 def json_schemas() -> dict[FileKind, dict[str, Any]]:
-    """The JSON Schemas of all three kinds of files."""
+    """The JSON Schemas of all kinds of files."""
     return {kind: json_schema(kind) for kind in _SHAPES}

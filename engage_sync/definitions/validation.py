@@ -53,11 +53,13 @@ def _tell(shape: type[Shape], file: YamlFile, error: ErrorDetails) -> None:
     match error["type"]:
         case "extra_forbidden":
             name = str(path[-1])
-            known = list(_shape_at(shape, path[:-1]).model_fields)
+            fields = _shape_at(shape, path[:-1]).model_fields
+            known = [field.alias or key for key, field in fields.items()]
             hint = nearest(name, known) or f"; expected {listed(known)}"
             file.tell(file.at_key(path), f"unknown key '{shortened(name)}'{hint}")
         case "missing":
-            file.tell(file.at_key(path[:-1]) if path[:-1] else file.at_value(()), f"missing key '{path[-1]}'")
+            stands_alone = not path[:-1] or isinstance(path[-2], int)
+            file.tell(file.at_value(path[:-1]) if stands_alone else file.at_key(path[:-1]), f"missing key '{path[-1]}'")
         case "string_pattern_mismatch":
             _tell_pattern(file, path, error)
         case _:

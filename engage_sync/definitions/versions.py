@@ -39,8 +39,8 @@ _LOAD = text(
 )
 _CREATE = text(
     """
-    INSERT INTO definitions (public_id, kind, key, version, enabled, file)
-    VALUES (:public_id, :kind, :key, 1, :enabled, :file) RETURNING id
+    INSERT INTO definitions (public_id, kind, key, version, enabled, file, created_at)
+    VALUES (:public_id, :kind, :key, 1, :enabled, :file, coalesce(:created_at, clock_timestamp())) RETURNING id
     """
 )
 _VERSION = text(
@@ -122,8 +122,17 @@ def plan(connection: Connection, specs: Sequence[DefinitionSpec], *, delete: Col
     return actions
 
 
-def apply(connection: Connection, specs: Sequence[DefinitionSpec], *, delete: Collection[str] = ()) -> list[Action]:
-    """Record definitions, and return what was done. Computing them is somebody else's."""
+def apply(
+    connection: Connection,
+    specs: Sequence[DefinitionSpec],
+    *,
+    delete: Collection[str] = (),
+    created_at: datetime | None = None,
+) -> list[Action]:
+    """Record definitions, and return what was done. Computing them is somebody else's.
+
+    `created_at` is for who tells another time than the database's clock (`include_historical_data` counts from it).
+    """
     locks.wait(connection, locks.LockClass.DEFINITIONS_CHANGE)
     actions = plan(connection, specs, delete=delete)
     stored = {row.key: row for row in connection.execute(_LOAD)}
@@ -131,7 +140,7 @@ def apply(connection: Connection, specs: Sequence[DefinitionSpec], *, delete: Co
     for action in actions:
         match action.kind:
             case "create":
-                _create(connection, by_key[action.key])
+                _create(connection, by_key[action.key], created_at)
             case "update" | "restore":
                 _update(connection, by_key[action.key], stored[action.key])
             case "delete":
@@ -224,9 +233,16 @@ def _check_references(specs: Mapping[str, DefinitionSpec], delete: Collection[st
         raise errors.UsageError(f"definitions refer to each other in a circle: {' -> '.join([*cycle, cycle[0]])}")
 
 
-def _create(connection: Connection, spec: DefinitionSpec) -> None:
+def _create(connection: Connection, spec: DefinitionSpec, created_at: datetime | None) -> None:
     public_id = _PREFIX[spec.kind] + "".join(secrets.choice(_ALPHABET) for _ in range(24))
-    given = {"public_id": public_id, "kind": spec.kind, "key": spec.key, "enabled": spec.enabled, "file": spec.file}
+    given = {
+        "public_id": public_id,
+        "kind": spec.kind,
+        "key": spec.key,
+        "enabled": spec.enabled,
+        "file": spec.file,
+        "created_at": created_at,
+    }
     created = connection.execute(_CREATE, given).scalar_one()
     _write_version(connection, created, 1, spec)
 

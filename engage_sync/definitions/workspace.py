@@ -11,8 +11,15 @@ from pathlib import Path
 
 from engage_sync import errors
 from engage_sync.definitions import language
-from engage_sync.definitions.configuration import NOT_YET, destination_slugs, guard, read_configuration
-from engage_sync.definitions.files import read_files
+from engage_sync.definitions.configuration import (
+    NOT_YET,
+    Configuration,
+    destination_slugs,
+    guard,
+    read_configuration,
+    source_slugs,
+)
+from engage_sync.definitions.files import WorkspaceFiles, read_files
 from engage_sync.definitions.keys import RESERVED, make_key
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.problems import listed, nearest, shortened
@@ -40,31 +47,75 @@ class _Read:
     tree: language.Definition | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadWorkspace:
+    """A workspace as far as it could be read, for those who check more files against it before they complain."""
+
+    path: Path
+    files: WorkspaceFiles
+    configuration: Configuration
+    definitions: Sequence[_Read]
+
+    @property
+    def problems(self) -> list[errors.Problem]:
+        return [problem for file in self.files.all() for problem in sorted(set(file.problems))]
+
+    @property
+    def keys(self) -> dict[str, Kind]:
+        """The definitions that files say there are, those with problems too."""
+        return {read.key: read.kind for read in self.definitions if read.key is not None}
+
+    @property
+    def knows_all_keys(self) -> bool:
+        """Whether there can be no definition but those of `keys`: each file could be read far enough."""
+        return all(read.key is not None for read in self.definitions)
+
+    @property
+    def disabled(self) -> set[str]:
+        return {read.key for read in self.definitions if read.key and read.shape and not read.shape.enabled}
+
+    @property
+    def sources(self) -> list[str] | None:
+        """The sources that engage.yml names, even where it has problems; None where nobody can tell."""
+        return source_slugs(self.files.engage)
+
+    def checked(self) -> Workspace:
+        """What it says. Raises WorkspaceInvalid with every problem of every file."""
+        if self.problems:
+            raise errors.WorkspaceInvalid(self.problems)
+        return Workspace(
+            path=self.path,
+            space=self.configuration.space,
+            sources=self.configuration.sources,
+            destinations=self.configuration.destinations,
+            schedule=self.configuration.schedule,
+            limits=self.configuration.limits,
+            guard=self.configuration.guard,
+            definitions=tuple(_spec(read) for read in self.definitions),
+            warnings=(
+                *self.configuration.warnings,
+                *(warning for read in self.definitions for warning in _warnings(read)),
+            ),
+        )
+
+
 def load_workspace(path: Path, environment: Mapping[str, str]) -> Workspace:
     """The workspace in this folder. `environment` fills `${NAME}`; the caller has merged `.env` into it.
 
     Raises WorkspaceInvalid with every problem of every file.
     """
-    files = read_files(path, environment)
+    return read_workspace(path, environment).checked()
+
+
+def read_workspace(path: Path, environment: Mapping[str, str], *, without_secrets: bool = False) -> ReadWorkspace:
+    """The same, not complaining yet. `without_secrets`: variables for keys and addresses may be missing."""
+    files = read_files(path, environment, without_secrets=without_secrets)
     configuration = read_configuration(files.engage)
     slugs = destination_slugs(files.engage)
     definitions = [_read(kind, file, slugs) for kind, file in files.definitions]
     _check_keys(definitions)
     _check_cycles(definitions)
-    problems = [problem for file in files.all() for problem in sorted(set(file.problems))]
-    if problems:
-        raise errors.WorkspaceInvalid(problems)
-    return Workspace(
-        path=path,
-        space=configuration.space,
-        sources=configuration.sources,
-        destinations=configuration.destinations,
-        schedule=configuration.schedule,
-        limits=configuration.limits,
-        guard=configuration.guard,
-        definitions=tuple(_spec(read) for read in definitions),
-        warnings=(*configuration.warnings, *(warning for read in definitions for warning in _warnings(read))),
-    )
+    return ReadWorkspace(path=path, files=files, configuration=configuration, definitions=definitions)
 
 
 def _read(kind: Kind, file: YamlFile, slugs: Sequence[str] | None) -> _Read:

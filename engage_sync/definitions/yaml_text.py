@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -69,8 +69,14 @@ class YamlFile:
         return next((places[each] for each in above if each in places), Position(1, 1))
 
 
-def read_yaml(name: str, text: str, environment: Mapping[str, str]) -> YamlFile:
-    """Reads the text of the file of this name. Raises nothing: what is wrong is among the problems."""
+def read_yaml(
+    name: str, text: str, environment: Mapping[str, str], *, is_unneeded: Callable[[Path], bool] | None = None
+) -> YamlFile:
+    """Reads the text of the file of this name. Raises nothing: what is wrong is among the problems.
+
+    A variable that the environment lacks is a problem, unless `is_unneeded` says of the value's path that nobody will
+    use it: the variable's own name then stands for it.
+    """
     file = YamlFile(name=name)
     root = _compose(file, text)
     if file.problems:
@@ -80,7 +86,7 @@ def read_yaml(name: str, text: str, environment: Mapping[str, str]) -> YamlFile:
     elif not isinstance(root, MappingNode):
         file.tell(_start(root), f"found {_what(root)}, expected keys such as name:")
     else:
-        file.data = _Reader(file=file, text=text, environment=environment).mapping(root, ())
+        file.data = _Reader(file=file, text=text, environment=environment, is_unneeded=is_unneeded).mapping(root, ())
     return file
 
 
@@ -121,6 +127,7 @@ class _Reader:
     file: YamlFile
     text: str
     environment: Mapping[str, str]
+    is_unneeded: Callable[[Path], bool] | None
     nodes: int = 0
 
     def mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
@@ -162,25 +169,29 @@ class _Reader:
             return value
         self.file.replaced.add(path)
         told = len(self.file.problems)
-        filled = "".join(self.pieces(value, place))
+        is_unneeded = self.is_unneeded is not None and self.is_unneeded(path)
+        filled = "".join(self.pieces(value, place, is_unneeded=is_unneeded))
         if len(self.file.problems) > told:
             self.file.broken.add(path)
         return filled
 
-    def pieces(self, value: str, place: Place) -> Iterator[str]:
+    def pieces(self, value: str, place: Place, *, is_unneeded: bool) -> Iterator[str]:
         end = 0
         for match in ENVIRONMENT.finditer(value):
             yield value[end : match.start()]
-            yield "${" if match[0] == "$${" else self.variable(match, place.at_offset(match.start()))
+            position = place.at_offset(match.start())
+            yield "${" if match[0] == "$${" else self.variable(match, position, is_unneeded=is_unneeded)
             end = match.end()
         yield value[end:]
 
-    def variable(self, match: re.Match[str], position: Position) -> str:
+    def variable(self, match: re.Match[str], position: Position, *, is_unneeded: bool) -> str:
         name = match[1]
         if not ENVIRONMENT_NAME.fullmatch(name) or not match[0].endswith("}"):
             found = shortened(match[0])
             self.file.tell(position, f"found {found}, expected ${{NAME}}, or $${{ for the plain characters")
         elif name not in self.environment:
+            if is_unneeded:
+                return name
             self.file.tell(position, f"{name} is not in the environment; set it, or put it into .env")
         else:
             return self.environment[name]

@@ -121,6 +121,12 @@ def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size
     )
 
 
+def store_calls(engine: Engine, calls: Sequence[IncomingCall], limits: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Resolve calls that are at hand, in one transaction; returns those that can't be stored: position and reason."""
+    facts, refused = resolver.read_facts(calls, limits)
+    return sorted([*refused, *_store(engine, facts, limits).refused])
+
+
 # --- files --------------------------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,7 @@ def test_the_example_loads_as_it_stands(tmp_path: Path) -> None:
         "engage.yml",
         "audiences/order_completed_last_30days.yml",
         "traits/total_spent_90d.yml",
+        "tests/buyers.yml",
         ".env",
         ".gitignore",
     ]
