@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from engage_sync import errors
+from engage_sync.database import tables
 from engage_sync.definitions import versions
 from engage_sync.definitions.language.walk import references
 from engage_sync.definitions.versions import StoredDefinition
@@ -34,7 +35,7 @@ class Catalog:
     """All enabled definitions in the order in which they are computed, and how they refer to each other.
 
     `ids` are by key, `referrers` the ids of those that refer to a key, `needs` of those that an id refers to; `reasons`
-    are those of touches that concern an id.
+    are those of touches that concern an id. `snapshots` is where the values of these ids are.
     """
 
     definitions: tuple[StoredDefinition, ...]
@@ -42,10 +43,15 @@ class Catalog:
     referrers: Mapping[str, frozenset[int]] = field(default_factory=dict)
     needs: Mapping[int, frozenset[int]] = field(default_factory=dict)
     reasons: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    snapshots: Table = tables.snapshots
 
     @staticmethod
     def load(connection: Connection) -> Catalog:
-        found = tuple(versions.load(connection))
+        return Catalog.of(versions.load(connection))
+
+    @staticmethod
+    def of(found: Sequence[StoredDefinition], snapshots: Table = tables.snapshots) -> Catalog:
+        """A catalog of these definitions, given in the order in which they are computed."""
         ids = {definition.key: definition.id for definition in found}
         reasons = {definition.id: dirty.reasons(definition.spec.tree, ids) for definition in found}
         referrers: dict[str, set[int]] = defaultdict(set)
@@ -53,7 +59,7 @@ class Catalog:
             for key in references(definition.spec.tree) & ids.keys():
                 referrers[key].add(definition.id)
         return Catalog(
-            definitions=found,
+            definitions=tuple(found),
             ids=ids,
             referrers={key: frozenset(who) for key, who in referrers.items()},
             needs={
@@ -61,6 +67,7 @@ class Catalog:
                 for definition in found
             },
             reasons=reasons,
+            snapshots=snapshots,
         )
 
     def evaluation(self, definition: StoredDefinition, scope: Scope) -> Evaluation:
@@ -72,6 +79,7 @@ class Catalog:
             scope=scope,
             catalog=self.ids,
             since=definition.since,
+            snapshots=self.snapshots,
         )
 
     def edges(self, definition: StoredDefinition, scope: Scope) -> Evaluation | None:

@@ -11,8 +11,21 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from engage_sync import errors
 from engage_sync.definitions.versions import StoredDefinition
+from engage_sync.reports import finding
+from engage_sync.reports.past import first_change, history, history_of_person
+
+__all__ = [
+    "definitions",
+    "first_change",
+    "history",
+    "history_of_person",
+    "members",
+    "profile",
+    "rows_of",
+    "runs",
+    "summary",
+]
 
 # People in one page of a long list.
 _PAGE = 10_000
@@ -67,22 +80,6 @@ _COUNT_AS_OF = text(
     """
 )
 _COMPUTED_AS_OF = text("SELECT as_of FROM computations WHERE definition_id = :definition")
-_FIND_PROFILE = text(
-    """
-    SELECT profiles.id, profiles.public_id, profiles.created_at, profiles.is_known
-    FROM identities JOIN profiles ON profiles.id = identities.profile_id
-    WHERE identities.type = :type AND identities.value = :value
-    """
-)
-_FIND_BY_PUBLIC_ID = text(
-    """
-    SELECT id, public_id, created_at, is_known FROM profiles WHERE public_id = :value
-    UNION ALL
-    SELECT profiles.id, profiles.public_id, profiles.created_at, profiles.is_known
-    FROM merges JOIN profiles ON profiles.id = merges.profile_id WHERE merges.public_id = :value
-    LIMIT 1
-    """
-)
 _IDENTITIES = text(
     """
     SELECT identities.type, identities.value, sources.slug AS source, identities.created_at
@@ -166,7 +163,7 @@ def profile(connection: Connection, identifier: str, *, events: int = 50) -> dic
 
     Raises errors.NotFound, errors.UsageError for an identifier without a type.
     """
-    found = _find(connection, identifier)
+    found = finding.find(connection, identifier)
     given = {"profile": found.id}
     states = [dict(row._mapping) for row in connection.execute(_STATES, given)]
     return {
@@ -219,22 +216,6 @@ def _people(
 def _person(row: Any, is_trait: bool) -> dict[str, Any]:
     person = {"profile_id": row.profile_id, "user_id": row.user_id, "emails": list(row.emails), "since": row.since}
     return {**person, "value": row.value} if is_trait else person
-
-
-def _find(connection: Connection, identifier: str) -> Any:
-    kind, separator, value = identifier.partition(":")
-    if not separator:
-        if not identifier.startswith("use_"):
-            raise errors.UsageError(
-                f"{identifier!r} is no identifier. Expected user_id:…, email:…, anonymous_id:… or a profile's use_… id."
-            )
-        found = connection.execute(_FIND_BY_PUBLIC_ID, {"value": identifier}).one_or_none()
-    else:
-        value = value.strip().lower() if kind == "email" else value
-        found = connection.execute(_FIND_PROFILE, {"type": kind, "value": value}).one_or_none()
-    if found is None:
-        raise errors.NotFound(f"There is no profile with {identifier}.")
-    return found
 
 
 def rows_of(items: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[Any]]:
