@@ -137,12 +137,12 @@ def _history_of_person(runtime: Runtime, key: str | None, identifier: str, limit
     if json:
         output.json(found)
         return
-    if not found["changes"]:
+    if not found:
         output.say(f"Nothing was recorded of {identifier}{f' in {key}' if key else ''}.")
         return
-    rows = [{**change, "what": _told(change), "before": _before(change)} for change in found["changes"]]
+    rows = [{**change, "what": _told(change), "before": _before(change)} for change in found]
     columns = {"as_of": "as of", "key": "definition", "what": "what", "before": "before", "after": "after"}
-    output.table(rows, {**columns, "cause": "cause", "run_id": "run"}, title=f"Profile {found['profile_id']}")
+    output.table(rows, {**columns, "cause": "cause", "run_id": "run"})
 
 
 def _told(change: Mapping[str, Any]) -> str:
@@ -161,4 +161,5 @@ def _show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     if rows and "changed" in rows[0]:
         columns["changed"] = "changed"
     shown = [{**row, "bar": output.bar(row["members"], most)} for row in rows]
-    output.table(shown, {**columns, "bar": ""}, title=title)
+    output.out.print(title, markup=False)
+    output.table(shown, {**columns, "bar": ""})

@@ -63,8 +63,9 @@ def _show_waterfall(waterfall: Mapping[str, Any] | None) -> None:
         return
     rows: list[dict[str, Any]] = []
     for number, each in enumerate(waterfall["conditions"]):
-        rows.append(_condition(each, waterfall["junction"], number, ""))
         inner = each.get("waterfall")
+        text = f"({each['condition']})" if inner else each["condition"]
+        rows.append(_condition({**each, "condition": text}, waterfall["junction"], number, ""))
         for place, nested in enumerate(inner["conditions"] if inner else ()):
             rows.append(_condition(nested, inner["junction"], place, "    "))
     columns = {"condition": "condition", "alone": "alone", "cumulative": "with those above"}
@@ -86,7 +87,9 @@ def _show_distribution(found: Mapping[str, Any]) -> None:
         ]
         _show_values([*bins, nothing], "\nHistogram")
     if found["items"]:
-        _show_values([*found["items"], nothing], "\nItems of lists: people who have them")
+        _show_values([*found["items"], nothing], "\nItems of lists, and people who have them")
+        if found["other_items"]:
+            output.out.print(f"and {found['other_items']:,} other items")
     texts = [each for each in found["distribution"] if not isinstance(each["value"], int | float | list)]
     texts += [each for each in found["distribution"] if isinstance(each["value"], bool)]
     if texts or not (found["histogram"] or found["items"]):

@@ -78,15 +78,17 @@ def history(
     """`[{"as_of", "members", "entered", "left"}]`, for a trait with "changed", where members are people with a value.
 
     A row for `end`, each boundary of a step and `start`, newest first; entered, left and changed are those up to its
-    instant and after that of the row that follows, none in the last. By default the last 30 days, before now
-    or before the last computation. Raises errors.UsageError for a range that is turned round or too long.
+    instant and after that of the row that follows, none in the last. By default the last 30 days before now
+    or before the last computation, as far as they are on record. Raises errors.UsageError for a range that is turned
+    round or too long.
     """
     if end is None:
         given = {"definition": definition.id, "days": _DEFAULT_DAYS}
         end = connection.execute(_END, given).scalar_one()
     assert end is not None
     if start is None:
-        start = end.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=_DEFAULT_DAYS)
+        recorded = first_change(connection, definition)
+        start = max(_midnight(end) - timedelta(days=_DEFAULT_DAYS), _midnight(min(recorded or end, end)))
     moments = instants(start, end, step)
     is_trait = definition.kind != "audience"
     rows = connection.execute(
@@ -106,6 +108,10 @@ def history(
     return found
 
 
+def _midnight(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def first_change(connection: Connection, definition: StoredDefinition) -> datetime | None:
     """The instant of the oldest change in the ledger; None where there is none."""
     at: datetime | None = connection.execute(_FIRST, {"definition": definition.id}).scalar()
@@ -114,17 +120,17 @@ def first_change(connection: Connection, definition: StoredDefinition) -> dateti
 
 def history_of_person(
     connection: Connection, identifier: str, *, definition: StoredDefinition | None = None, limit: int | None = None
-) -> dict[str, Any]:
-    """What a person entered, left and had as values, newest first: `{"profile_id", "changes": […]}`.
+) -> list[dict[str, Any]]:
+    """What a person entered, left and had as values, newest first.
 
-    Of each change `{"as_of", "recorded_at", "key", "kind", "what", "before", "after", "cause", "run_id", "is_merged"}`:
-    `what` is entered, left or changed; `cause` that of the run, or merge; `is_merged`, whether it was another profile's
-    then, which was merged into this one. `definition` None: of all of them. Raises errors.NotFound.
+    `[{"as_of", "recorded_at", "key", "kind", "before", "after", "cause", "run_id", "is_merged", "what"}]`: `what` is
+    entered, left or changed; `cause` that of the run, or merge; `is_merged`, whether it was another profile's then,
+    which was merged into this one. `definition` None: of all of them. Raises errors.NotFound.
     """
     person = finding.find(connection, identifier)
     given = {"profile": person.id, "definition": definition.id if definition else None, "limit": limit}
     changes = [dict(row._mapping) for row in connection.execute(_OF_PERSON, given)]
-    return {"profile_id": person.public_id, "changes": [{**each, "what": _what(each)} for each in changes]}
+    return [{**each, "what": _what(each)} for each in changes]
 
 
 def _what(change: dict[str, Any]) -> str:

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, text
 # Values of their own in a listing; what comes less often is "others".
 MOST_VALUES = 20
 MOST_BINS = 10
-# Where the whole range is so many times that of the middle 98 %, its ends are bins of their own.
-_LONG_TAILS = 3
+# An end of the range that lies farther from the middle 98 % than this share of it is a bin of its own.
+_LONG_TAIL = 0.25
 
 _FREQUENT = text(
     """
@@ -57,8 +57,9 @@ _BINS = text(
 def distribution(connection: Connection) -> dict[str, Any]:
     """`distribution`: the most frequent values `[{"value", "profiles"}]`, with `others` `{"values", "profiles"}`.
 
-    `items`: the same of what stands in lists, counted once a person. `quantiles` `[{"quantile", "value"}]` and
-    `histogram` `[{"from", "to", "profiles"}]` of numbers: `from` is inclusive, `to` exclusive, null is open.
+    `items`: the same of what stands in lists, counted once a person; there are `other_items` more. Of numbers there are
+    `quantiles` `[{"quantile", "value"}]` and a `histogram` `[{"from", "to", "profiles"}]`: `from` is inclusive, `to`
+    exclusive, null is open.
     """
     frequent = [dict(row._mapping) for row in connection.execute(_FREQUENT, {"limit": MOST_VALUES})]
     all_ = connection.execute(_OTHERS).one()
@@ -71,6 +72,7 @@ def distribution(connection: Connection) -> dict[str, Any]:
             "profiles": all_.profiles - sum(each["profiles"] for each in frequent),
         },
         "items": [{"value": row.value, "profiles": row.profiles} for row in items],
+        "other_items": items[0].values - len(items) if items else 0,
         "quantiles": quantiles,
         "histogram": _histogram(connection, {each["quantile"]: each["value"] for each in quantiles}),
     }
@@ -96,9 +98,9 @@ def bin_edges(low: float, one: float, ninety_nine: float, high: float, *, is_who
     `one` and `ninety_nine` are percentiles; `is_whole`: all values are whole, so that no bin is narrower than 1.
     """
     middle = ninety_nine - one
-    is_tailed = middle > 0 and high - low > _LONG_TAILS * middle
-    start, end = (one, ninety_nine) if is_tailed else (low, high)
-    room = MOST_BINS - 2 * is_tailed
+    start = one if middle and one - low > _LONG_TAIL * middle else low
+    end = ninety_nine if middle and high - ninety_nine > _LONG_TAIL * middle else high
+    room = MOST_BINS - (start != low) - (end != high)
     return _round_edges(Decimal(repr(start)), Decimal(repr(end)), room, Decimal(1) if is_whole else Decimal(0))
 
 
