@@ -35,7 +35,7 @@ def current(context: typer.Context) -> Settings:
     return found
 
 
-def instant(text: str | None) -> datetime | None:
+def instant(text: str | None, option: str = "--as-of") -> datetime | None:
     """An instant as people write it: `2026-03-01T12:00:00Z`, `2026-03-01`, `now`. UTC without a zone."""
     if text is None:
         return None
@@ -45,7 +45,7 @@ def instant(text: str | None) -> datetime | None:
         read = datetime.fromisoformat(text)
     except ValueError:
         raise errors.UsageError(
-            f"--as-of {text!r} is no instant. Expected ISO 8601, for example 2026-03-01T12:00:00Z."
+            f"{option} {text!r} is no instant. Expected ISO 8601, for example 2026-03-01T12:00:00Z."
         ) from None
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
@@ -73,6 +73,8 @@ from engage_sync.cli import (  # noqa: E402
     explaining,
     facts,
     operations,
+    past,
+    previews,
     reading,
     serving,
     testing,
@@ -84,9 +86,11 @@ for group in (
     testing,
     facts,
     computing,
+    previews,
     serving,
     reading,
     explaining,
+    past,
     operations,
 ):
     group.register(app)

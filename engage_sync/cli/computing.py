@@ -1,4 +1,4 @@
-"""compute, deliver, sync, preview: the work itself, on demand."""
+"""compute, deliver, sync: the work itself, on demand."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import typer
 from engage_sync import errors
 from engage_sync import runtime as composition
 from engage_sync.cli import output
-from engage_sync.cli.app import AsOf, Json, Keys, Limit, current, instant
+from engage_sync.cli.app import AsOf, Json, Keys, current, instant
 from engage_sync.delivery.report import Report
 from engage_sync.runtime import Runtime
 from engage_sync.sync import compute as computation
-from engage_sync.sync import ingest, previewing
+from engage_sync.sync import ingest
 from engage_sync.sync.batches import RunReport
 
 _COLUMNS = {
@@ -30,7 +30,6 @@ def register(app: typer.Typer) -> None:
     app.command()(compute)
     app.command()(deliver)
     app.command()(sync)
-    app.command()(preview)
 
 
 def compute(
@@ -93,33 +92,6 @@ def sync(context: typer.Context, keys: Keys = None, as_of: AsOf = None, json: Js
     if counts["failed"]:
         output.say("Some messages could not be delivered: engage-sync dead-letters list")
         raise typer.Exit(1)
-
-
-def preview(
-    context: typer.Context,
-    query: Annotated[str, typer.Argument(help="A query, as in the files.")],
-    as_of: AsOf = None,
-    limit: Limit = 10,
-    include_anonymous: Annotated[bool, typer.Option("--include-anonymous")] = False,
-    json: Json = False,
-) -> None:
-    """Show the size, a sample, and for traits the distribution of a query, without saving anything.
-
-    Example: engage-sync preview "event('Order Completed').within(30 days).count() >= 1"
-    """
-    with composition.runtime(current(context)) as runtime:
-        found = previewing.preview(
-            runtime.engine, query, as_of=instant(as_of), sample=limit or 10, include_anonymous=include_anonymous
-        )
-    if json:
-        output.json(found)
-        return
-    output.out.print(f"{found['total']:,} of {found['profiles']:,} profiles as of {output.shown(found['as_of'])}")
-    columns = {"profile_id": "profile", "user_id": "user id", "emails": "emails"}
-    if found["kind"] != "audience":
-        columns["value"] = "value"
-        output.table(found["distribution"], {"value": "value", "profiles": "profiles"}, title="Distribution")
-    output.table(found["sample"], columns, title="Sample")
 
 
 def _compute(

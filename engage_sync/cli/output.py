@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from pydantic import SecretStr
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -35,7 +36,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, titl
         number = any(isinstance(row.get(name), int | float) and not isinstance(row.get(name), bool) for row in rows)
         made.add_column(heading, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(shown(row.get(name)) for name in columns))
+        made.add_row(*(escape(shown(row.get(name))) for name in columns))
     out.print(made)
 
 
@@ -59,6 +60,13 @@ def shown(value: Any) -> str:
             return text if len(text) <= _WIDE else text[:_WIDE] + "…"
         case _:
             return str(value)
+
+
+def bar(value: float, most: float, width: int = 24) -> str:
+    """A bar as long as a value's share of the largest; a little of it for whatever is above 0."""
+    eighths = round(8 * width * value / most) if most else 0
+    whole, part = divmod(max(eighths, 1 if value else 0), 8)
+    return "█" * whole + (" ▏▎▍▌▋▊▉"[part] if part else "")
 
 
 def say(line: str) -> None:

@@ -295,6 +295,15 @@ changes = Table(
     postgresql_partition_by="RANGE (recorded_at)",
 )
 
+# Which profile took in one that was merged away, by internal ids: the ledger keeps those that a change was made under.
+lost_profiles = Table(
+    "lost_profiles",
+    metadata,
+    Column("lost_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("profile_id", BigInteger, nullable=False, index=True),
+    Column("lost_at", Instant, nullable=False, server_default=NOW),
+)
+
 # What each identity was told. `enqueued` is the newest value that still waits (SQL null: nothing waits), `confirmed`
 # the newest that the destination took; `version` numbers what was ever enqueued and makes the message ids.
 told = Table(

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 
+from sqlalchemy import Table
+
+from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.walk import references
 from engage_sync.evaluation.compiler import Evaluation, Scope, compile_edges, compile_evaluation
@@ -18,12 +21,13 @@ def evaluation(
     scope: Scope,
     catalog: Mapping[str, int],
     since: datetime | None = None,
+    snapshots: Table = tables.snapshots,
 ) -> Evaluation:
     """The compiled evaluation of a definition; `catalog` maps all definitions' keys to ids.
 
-    `since`: events before this instant don't count.
+    `since`: events before this instant don't count. `snapshots` has the values of the definitions referred to.
     """
-    return _compiled(definition, include_anonymous, scope, _used(definition, catalog), since)
+    return _compiled(definition, include_anonymous, scope, _used(definition, catalog), since, snapshots)
 
 
 def edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, int]) -> Evaluation | None:
@@ -42,9 +46,15 @@ def _compiled(
     scope: Scope,
     catalog: tuple[tuple[str, int], ...],
     since: datetime | None,
+    snapshots: Table,
 ) -> Evaluation:
     return compile_evaluation(
-        definition, include_anonymous=include_anonymous, scope=scope, catalog=dict(catalog), since=since
+        definition,
+        include_anonymous=include_anonymous,
+        scope=scope,
+        catalog=dict(catalog),
+        since=since,
+        snapshots=snapshots,
     )
 
 

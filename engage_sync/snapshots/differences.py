@@ -26,7 +26,7 @@ SELECT coalesce(evaluated.profile_id, snapshot.profile_id) AS profile_id,
        coalesce(evaluated.value, %(engage_left)s::jsonb)::text AS after
 FROM ({evaluation}) AS evaluated
 FULL JOIN (
-  SELECT profile_id, value FROM snapshots WHERE definition_id = %(engage_definition)s{scope}
+  SELECT profile_id, value FROM {snapshots} WHERE definition_id = %(engage_definition)s{scope}
 ) AS snapshot ON snapshot.profile_id = evaluated.profile_id
 WHERE coalesce(evaluated.value, %(engage_left)s::jsonb) IS DISTINCT FROM snapshot.value
 """
@@ -110,18 +110,18 @@ def differing(connection: Connection, asked: Sequence[Asked], as_of: datetime) -
 
 def finding(asked: Asked, as_of: datetime) -> Query[list[Difference]]:
     """Asks for the differences of one definition among its profiles, in the order of their ids."""
-    given = _arguments(asked.evaluation, asked.definition, asked.is_audience, as_of, asked.profiles)
-    return Query(_difference_among(asked.evaluation.sql), given, _differences)
+    given = arguments(asked.evaluation, asked.definition, asked.is_audience, as_of, asked.profiles)
+    return Query(statement(asked.evaluation.sql, is_scoped=True), given, _differences)
 
 
 def stage(
     connection: Connection, evaluation: Evaluation, *, definition: int, is_audience: bool, as_of: datetime
 ) -> int:
     """Write everybody's differences to the session's table `engage_pending`; say how many there are."""
-    difference = _DIFFERENCE.replace("{evaluation}", evaluation.sql).replace("{scope}", "")
+    difference = statement(evaluation.sql, is_scoped=False)
     difference = difference.replace("::text AS before", " AS before").replace("::text AS after", " AS after")
-    statement = _STAGE.replace("{}", difference)
-    return connection.exec_driver_sql(statement, _arguments(evaluation, definition, is_audience, as_of, None)).rowcount
+    given = arguments(evaluation, definition, is_audience, as_of, None)
+    return connection.exec_driver_sql(_STAGE.replace("{}", difference), given).rowcount
 
 
 def recording(found: Sequence[Found], as_of: datetime) -> Query[None]:
@@ -151,16 +151,22 @@ def _differences(rows: Rows) -> list[Difference]:
 
 
 @lru_cache(maxsize=4096)
-def _difference_among(evaluation: str) -> str:
-    return _DIFFERENCE.replace("{evaluation}", evaluation).replace("{scope}", _SCOPED)
+def statement(evaluation: str, *, is_scoped: bool, snapshots: str = "snapshots") -> str:
+    """SQL: rows (profile_id, before, after as JSON text) of all who differ, or of the given profiles (`is_scoped`).
+
+    `snapshots` is a table's name, a constant of ours.
+    """
+    made = _DIFFERENCE.replace("{snapshots}", snapshots).replace("{scope}", _SCOPED if is_scoped else "")
+    return made.replace("{evaluation}", evaluation)
 
 
-def _arguments(
+def arguments(
     evaluation: Evaluation, definition: int, is_audience: bool, as_of: datetime, profiles: Sequence[int] | None
 ) -> dict[str, Any]:
-    arguments = evaluation.arguments(as_of, profiles)
-    arguments["engage_definition"] = definition
-    arguments["engage_left"] = None
+    """What `statement` needs."""
+    given = evaluation.arguments(as_of, profiles)
+    given["engage_definition"] = definition
+    given["engage_left"] = None
     if is_audience:
-        arguments["engage_left"] = orjson.dumps(False).decode()
-    return arguments
+        given["engage_left"] = orjson.dumps(False).decode()
+    return given

@@ -1,7 +1,7 @@
 """Two profiles became one: what later stages keep of the lost one is closed or moved.
 
-Writes `snapshots`, `changes`, `computations` (the number of members) and `told`, in the transaction of the merge. What
-the profile that stays is now, the next computation says: it is touched by the merge.
+Writes `snapshots`, `changes`, `computations` (the number of members), `told` and `lost_profiles`, in the transaction of
+the merge. What the profile that stays is now, the next computation says: it is touched by the merge.
 """
 
 from __future__ import annotations
@@ -37,11 +37,31 @@ _MOVE_TOLD = text(
     WHERE told.profile_id = pair.lost
     """
 )
+# What was lost to one that is lost now belongs to the one that stays, too.
+_REMEMBER = (
+    text(
+        """
+        UPDATE lost_profiles SET profile_id = pair.kept
+        FROM unnest(CAST(:lost AS bigint[]), CAST(:kept AS bigint[])) AS pair (lost, kept)
+        WHERE lost_profiles.profile_id = pair.lost
+        """
+    ),
+    text(
+        """
+        INSERT INTO lost_profiles (lost_id, profile_id)
+        SELECT lost, kept FROM unnest(CAST(:lost AS bigint[]), CAST(:kept AS bigint[])) AS pair (lost, kept)
+        """
+    ),
+)
 
 
 def move(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:
-    """Close the snapshots of lost profiles and move what their identities were told; pairs are (lost, kept)."""
+    """Close the snapshots of lost profiles, move what their identities were told, and remember where they went.
+
+    Pairs are (lost, kept).
+    """
     if pairs:
-        lost = [lost for lost, _ in pairs]
-        connection.execute(_CLOSE, {"lost": lost})
-        connection.execute(_MOVE_TOLD, {"lost": lost, "kept": [kept for _, kept in pairs]})
+        given = {"lost": [lost for lost, _ in pairs], "kept": [kept for _, kept in pairs]}
+        connection.execute(_CLOSE, {"lost": given["lost"]})
+        for statement in (_MOVE_TOLD, *_REMEMBER):
+            connection.execute(statement, given)

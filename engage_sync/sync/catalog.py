@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from engage_sync import errors
+from engage_sync.database import tables
 from engage_sync.definitions import versions
 from engage_sync.definitions.language.walk import references
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope
+
+# A definition's id and version, the scope, and the table of snapshots that it reads.
+_Compiled = tuple[int, int, Scope, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +38,7 @@ class Catalog:
     """All enabled definitions in the order in which they are computed, and how they refer to each other.
 
     `ids` are by key, `referrers` the ids of those that refer to a key, `needs` of those that an id refers to; `reasons`
-    are those of touches that concern an id.
+    are those of touches that concern an id. `snapshots` is where the values of these ids are.
     """
 
     definitions: tuple[StoredDefinition, ...]
@@ -42,12 +46,17 @@ class Catalog:
     referrers: Mapping[str, frozenset[int]] = field(default_factory=dict)
     needs: Mapping[int, frozenset[int]] = field(default_factory=dict)
     reasons: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    _evaluations: dict[tuple[int, int, Scope], Evaluation] = field(default_factory=dict, compare=False, repr=False)
-    _edges: dict[tuple[int, int, Scope], Evaluation | None] = field(default_factory=dict, compare=False, repr=False)
+    snapshots: Table = tables.snapshots
+    _evaluations: dict[_Compiled, Evaluation] = field(default_factory=dict, compare=False, repr=False)
+    _edges: dict[_Compiled, Evaluation | None] = field(default_factory=dict, compare=False, repr=False)
 
     @staticmethod
     def load(connection: Connection) -> Catalog:
-        found = tuple(versions.load(connection))
+        return Catalog.of(versions.load(connection))
+
+    @staticmethod
+    def of(found: Sequence[StoredDefinition], snapshots: Table = tables.snapshots) -> Catalog:
+        """A catalog of these definitions, given in the order in which they are computed."""
         ids = {definition.key: definition.id for definition in found}
         reasons = {definition.id: dirty.reasons(definition.spec.tree, ids) for definition in found}
         referrers: dict[str, set[int]] = defaultdict(set)
@@ -55,7 +64,7 @@ class Catalog:
             for key in references(definition.spec.tree) & ids.keys():
                 referrers[key].add(definition.id)
         return Catalog(
-            definitions=found,
+            definitions=tuple(found),
             ids=ids,
             referrers={key: frozenset(who) for key, who in referrers.items()},
             needs={
@@ -63,27 +72,29 @@ class Catalog:
                 for definition in found
             },
             reasons=reasons,
+            snapshots=snapshots,
         )
 
     def evaluation(self, definition: StoredDefinition, scope: Scope) -> Evaluation:
         """The compiled evaluation of one of them."""
-        if (definition.id, definition.version, scope) not in self._evaluations:
-            self._evaluations[definition.id, definition.version, scope] = evaluator.evaluation(
+        key = (definition.id, definition.version, scope, self.snapshots.name)
+        if key not in self._evaluations:
+            self._evaluations[key] = evaluator.evaluation(
                 definition.spec.tree,
                 include_anonymous=definition.spec.include_anonymous,
                 scope=scope,
                 catalog=self.ids,
                 since=definition.since,
+                snapshots=self.snapshots,
             )
-        return self._evaluations[definition.id, definition.version, scope]
+        return self._evaluations[key]
 
     def edges(self, definition: StoredDefinition, scope: Scope) -> Evaluation | None:
         """The compiled next edges of its dates; None where it compares none with now."""
-        if (definition.id, definition.version, scope) not in self._edges:
-            self._edges[definition.id, definition.version, scope] = evaluator.edges(
-                definition.spec.tree, scope=scope, catalog=self.ids
-            )
-        return self._edges[definition.id, definition.version, scope]
+        key = (definition.id, definition.version, scope, self.snapshots.name)
+        if key not in self._edges:
+            self._edges[key] = evaluator.edges(definition.spec.tree, scope=scope, catalog=self.ids)
+        return self._edges[key]
 
     def select(self, keys: Collection[str] | None, *, with_references: bool) -> list[StoredDefinition]:
         """The named definitions (None: all), on demand with all that they refer to, in order.

@@ -1,22 +1,36 @@
-"""A query's answer without saving anything: size, sample, distribution."""
+"""A query's answer without saving anything: size, sample, what each condition leaves over, distribution.
+
+It is evaluated into a table of the session, in a transaction in which Postgres refuses to write anything else.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from engage_sync import errors
-from engage_sync.definitions import language
+from engage_sync.definitions import language, versions
 from engage_sync.definitions.language import tree
-from engage_sync.evaluation.compiler import Scope
-from engage_sync.evaluation.evaluator import evaluation
+from engage_sync.definitions.model import DefinitionSpec
+from engage_sync.evaluation import evaluator
+from engage_sync.evaluation.compiler import Evaluation, Scope
 from engage_sync.snapshots import states
-from engage_sync.sync.catalog import Catalog
+from engage_sync.sync import patience, waterfall
+from engage_sync.sync.catalog import Catalog, Context
+from engage_sync.sync.distribution import distribution
+from engage_sync.sync.waterfall import Waterfall
 
-_DISTINCT_VALUES = 20
-_STAGE = "CREATE TEMPORARY TABLE engage_preview ON COMMIT DROP AS {}"
+_CREATE = (
+    "DROP TABLE IF EXISTS pg_temp.engage_preview",
+    "CREATE TEMPORARY TABLE engage_preview (profile_id bigint, value jsonb) ON COMMIT DELETE ROWS",
+    *waterfall.CREATE,
+)
+_STAGE = "INSERT INTO engage_preview SELECT profile_id, value FROM ({}) AS evaluated"
 _COUNT = text("SELECT count(*) FROM engage_preview")
 _PEOPLE = text("SELECT count(*) FROM profiles WHERE is_known OR :anonymous")
 _SAMPLE = text(
@@ -31,45 +45,119 @@ _SAMPLE = text(
     ORDER BY preview.profile_id
     """
 )
-_FREQUENT = text(
-    "SELECT value, count(*) AS profiles FROM engage_preview GROUP BY value ORDER BY count(*) DESC, value LIMIT :limit"
-)
-_QUANTILES = text(
-    """
-    SELECT quantile, (percentile_disc(quantile) WITHIN GROUP (ORDER BY value::numeric))::float8 AS value
-    FROM engage_preview, unnest(ARRAY[0, 0.1, 0.25, 0.5, 0.75, 0.9, 1]::float8[]) AS quantile
-    WHERE jsonb_typeof(engage_preview.value) = 'number'
-    GROUP BY quantile ORDER BY quantile
-    """
-)
+_KEY = re.compile(r"[a-z0-9_]+")
+
+Watcher = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """What is to be evaluated. `since`: events before this instant don't count."""
+
+    definition: language.Definition
+    kind: str
+    include_anonymous: bool
+    since: datetime | None = None
 
 
 def preview(
-    engine: Engine, query: str, *, as_of: datetime | None, sample: int, include_anonymous: bool
+    engine: Engine,
+    context: Context,
+    query: str,
+    *,
+    specs: Sequence[DefinitionSpec] = (),
+    as_of: datetime | None,
+    sample: int,
+    include_anonymous: bool,
+    watch: Watcher | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a query as of an instant (None: now). Raises errors.QueryInvalid."""
-    definition, kind = _parse(query)
-    with engine.begin() as connection:
-        instant = as_of or states.instant(connection, None)
-        catalog = Catalog.load(connection)
-        compiled = evaluation(definition, include_anonymous=include_anonymous, scope=Scope.ALL, catalog=catalog.ids)
-        connection.exec_driver_sql(_STAGE.replace("{}", compiled.sql), compiled.arguments(instant))
-        people = [dict(row._mapping) for row in connection.execute(_SAMPLE, {"limit": sample})]
+    """Evaluate a query, or a definition by its key, as of an instant (None: now).
+
+    A key is looked up in the workspace's `specs`, then among what was applied; `include_anonymous` is then its own, or
+    what is asked for here. Raises errors.QueryInvalid, errors.NotFound, errors.ComputationFailed for a timeout.
+    """
+    with engine.connect() as connection:
+        with connection.begin():
+            asked = _asked(connection, query, specs, include_anonymous)
+            catalog = Catalog.load(connection)
+            instant = as_of or states.instant(connection, None)
+            for statement in _CREATE:
+                connection.exec_driver_sql(statement)
+        with patience.reading(connection, context.patience):
+            return _Preview(connection=connection, asked=asked, catalog=catalog, as_of=instant, watch=watch).run(sample)
+
+
+@dataclass(kw_only=True)
+class _Preview:
+    connection: Connection
+    asked: _Asked
+    catalog: Catalog
+    as_of: datetime
+    watch: Watcher | None
+    _done: int = 0
+
+    def run(self, sample: int) -> dict[str, Any]:
+        self._show()
+        compiled = self._evaluation(self.asked.definition)
+        self.connection.exec_driver_sql(_STAGE.replace("{}", compiled.sql), self._arguments(compiled))
+        self._step()
+        total = self.connection.execute(_COUNT).scalar_one()
+        profiles = self.connection.execute(_PEOPLE, {"anonymous": self.asked.include_anonymous}).scalar_one()
+        people = [dict(row._mapping) for row in self.connection.execute(_SAMPLE, {"limit": sample})]
         found: dict[str, Any] = {
-            "kind": kind,
-            "as_of": instant,
-            "total": connection.execute(_COUNT).scalar_one(),
-            "profiles": connection.execute(_PEOPLE, {"anonymous": include_anonymous}).scalar_one(),
+            "kind": self.asked.kind,
+            "as_of": self.as_of,
+            "total": total,
+            "profiles": profiles,
             "sample": people,
         }
-        if kind == "audience":
-            for person in people:
-                del person["value"]
-        else:
-            frequent = connection.execute(_FREQUENT, {"limit": _DISTINCT_VALUES})
-            found["distribution"] = [dict(row._mapping) for row in frequent]
-            found["quantiles"] = [dict(row._mapping) for row in connection.execute(_QUANTILES)]
-        return found
+        if self.asked.kind != "audience":
+            return {**found, "without_value": profiles - total, **distribution(self.connection)}
+        for person in people:
+            del person["value"]
+        steps = Waterfall(
+            connection=self.connection, evaluate=self._evaluation, arguments=self._arguments, done=self._step
+        )
+        return {**found, "waterfall": steps.of(self.asked.definition)}
+
+    def _evaluation(self, node: tree.Node) -> Evaluation:
+        return evaluator.evaluation(
+            node,
+            include_anonymous=self.asked.include_anonymous,
+            scope=Scope.ALL,
+            catalog=self.catalog.ids,
+            since=self.asked.since,
+        )
+
+    def _arguments(self, evaluation: Evaluation) -> dict[str, Any]:
+        return evaluation.arguments(self.as_of)
+
+    def _step(self) -> None:
+        self._done += 1
+        self._show()
+
+    def _show(self) -> None:
+        if self.watch:
+            self.watch("evaluating", self._done, 1 + waterfall.passes(self.asked.definition))
+
+
+def _asked(connection: Connection, query: str, specs: Sequence[DefinitionSpec], include_anonymous: bool) -> _Asked:
+    if not _KEY.fullmatch(query.strip()):
+        definition, kind = _parse(query)
+        return _Asked(definition=definition, kind=kind, include_anonymous=include_anonymous)
+    # A bare word is no query in any case.
+    key = query.strip()
+    applied = {each.key: each for each in versions.load(connection, include_disabled=True)}
+    spec = next((spec for spec in specs if spec.key == key), applied[key].spec if key in applied else None)
+    if spec is None:
+        sentence = versions.unknown_key(key, {*applied, *(spec.key for spec in specs)})
+        raise errors.NotFound(f"{sentence} A query begins with a function, such as event('{key}') or trait('{key}').")
+    return _Asked(
+        definition=spec.tree,
+        kind=spec.kind,
+        include_anonymous=include_anonymous or spec.include_anonymous,
+        since=applied[key].since if key in applied else None,
+    )
 
 
 def _parse(query: str) -> tuple[language.Definition, str]:

@@ -20,6 +20,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Table
+
+from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.evaluation.compiler import edges, turns
 from engage_sync.evaluation.compiler.matches import Matches, compile_matches
@@ -47,12 +50,21 @@ def compile_evaluation(
     scope: Scope,
     catalog: Mapping[str, int],
     since: datetime | None = None,
+    snapshots: Table = tables.snapshots,
 ) -> Evaluation:
     """Compile a checked definition. `catalog` maps the keys of all definitions to their ids, for `trait('key')`.
 
-    `since`: events before this instant don't count.
+    `since`: events before this instant don't count. `snapshots` holds the values of definitions by those ids
+    (profile_id, definition_id, value): the live ones, or those of a past that is only supposed.
     """
-    return compile_statement(definition, include_anonymous=include_anonymous, scope=scope, catalog=catalog, since=since)
+    return compile_statement(
+        definition,
+        include_anonymous=include_anonymous,
+        scope=scope,
+        catalog=catalog,
+        since=since,
+        snapshots=snapshots,
+    )
 
 
 def compile_edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, int]) -> Evaluation | None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, assert_never
 
-from sqlalchemy import ColumnElement, FromClause, Text, and_, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, FromClause, Table, Text, and_, func, literal, not_, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from engage_sync.database import tables
@@ -36,14 +36,17 @@ class Row:
 
 
 class Conditions:
-    """Compiles conditions of one definition. `catalog` maps keys of definitions to ids.
+    """Compiles conditions of one definition. `catalog` maps keys of definitions to ids, whose values `snapshots` holds.
 
     `since`: events before this instant don't count.
     """
 
-    def __init__(self, catalog: Mapping[str, int], since: datetime | None = None) -> None:
+    def __init__(
+        self, catalog: Mapping[str, int], since: datetime | None = None, snapshots: Table = tables.snapshots
+    ) -> None:
         self._catalog = catalog
         self.since = since
+        self.snapshots = snapshots
         self._numbers = count(1)
 
     def condition(self, expression: Any, row: Row, negated: bool = False) -> Condition:
@@ -171,10 +174,8 @@ class Conditions:
         """A trait of the person whose event is looked at."""
         root, *path = reference.path
         definition_id = self._catalog.get(root)
-        table = tables.traits if definition_id is None else tables.snapshots
-        mine: Condition = (
-            tables.traits.c.name == root if definition_id is None else tables.snapshots.c.definition_id == definition_id
-        )
+        table = tables.traits if definition_id is None else self.snapshots
+        mine: Condition = table.c.name == root if definition_id is None else table.c.definition_id == definition_id
         value = select(events.walk(table.c.value, path)).where(table.c.profile_id == row.profile_id, mine)
         return value.correlate(row.event.rows).scalar_subquery() if row.event is not None else value.scalar_subquery()
 

@@ -55,14 +55,14 @@ class Sources:
         return sources
 
     def _trait(self, leaf: tree.TraitRef, name: str) -> Source:
-        """A trait that was sent, or the snapshot of another definition as it stands."""
+        """A trait that was sent, or the snapshot of another definition."""
         root, *path = leaf.path
         definition_id = self.catalog.get(root)
         if definition_id is None:
             table = tables.traits
             mine: Condition = table.c.name == root
         else:
-            table = tables.snapshots
+            table = self.conditions.snapshots
             mine = table.c.definition_id == definition_id
         rows = select(table.c.profile_id, events.walk(table.c.value, path).label("value")).where(mine)
         if self.scope is Scope.PROFILES:

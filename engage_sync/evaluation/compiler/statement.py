@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
+    Table,
     and_,
     func,
     literal,
@@ -58,9 +59,10 @@ def compile_statement(
     scope: Scope,
     catalog: Mapping[str, int],
     since: datetime | None,
+    snapshots: Table = tables.snapshots,
 ) -> Evaluation:
     """Compile a checked definition."""
-    conditions = Conditions(catalog, since)
+    conditions = Conditions(catalog, since, snapshots)
     sources = Sources(scope=scope, catalog=catalog, conditions=conditions)
     compiler = _Compiler(scope=scope, include_anonymous=include_anonymous, sources=sources, conditions=conditions)
     if isinstance(definition, tree.Aggregate | tree.TraitRef):

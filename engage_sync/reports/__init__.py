@@ -13,6 +13,19 @@ from sqlalchemy import Connection, text
 
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.profiles import finding
+from engage_sync.reports.past import first_change, history, history_of_person
+
+__all__ = [
+    "definitions",
+    "first_change",
+    "history",
+    "history_of_person",
+    "members",
+    "profile",
+    "rows_of",
+    "runs",
+    "summary",
+]
 
 # People in one page of a long list.
 _PAGE = 10_000
