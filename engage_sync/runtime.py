@@ -5,12 +5,14 @@ The light half of the composition root: commands that read or compute need no HT
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -22,6 +24,7 @@ from engage_sync.definitions.scenarios import Scenario, load_with_scenarios
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
 from engage_sync.destinations.protocol import Destination
+from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.ingest.sources import ensure_sources
 from engage_sync.outbox import destinations_table
 from engage_sync.settings import Settings, environment_of
@@ -132,10 +135,21 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             workspace=workspace,
             engine=engine,
             source_ids=sources,
-            context=Context(destinations=destinations, patience=settings.compute_timeout),
+            context=_context(settings, destinations),
         )
     finally:
         engine.dispose()
+
+
+def _context(settings: Settings, destinations: Mapping[str, int]) -> Context:
+    stopping = threading.Event()
+    warehouse = Warehouse(
+        url=settings.warehouse_url or SecretStr(database.database_url(settings)),
+        patience=settings.compute_timeout,
+        most_rows=settings.sql_rows,
+        stopping=stopping,
+    )
+    return Context(destinations=destinations, patience=settings.compute_timeout, warehouse=warehouse, stopping=stopping)
 
 
 def deliverer(parts: Runtime, listener: Listener | None = None) -> Deliverer:

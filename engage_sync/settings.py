@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     compute_timeout: float = Field(
         default=600.0, gt=0, description="Seconds that evaluating one definition may take before it counts as failed."
     )
+    warehouse_url: SecretStr | None = Field(
+        default=None, description="A Postgres URL that SQL traits are read from. Unset: engage-sync's own database."
+    )
+    sql_rows: int = Field(default=5_000_000, ge=1, description="Rows that one SQL trait may give.")
     inbox_wait: float = Field(
         default=0.002, ge=0, le=1, description="Seconds that accepted calls wait for others to share their commit."
     )

@@ -85,7 +85,14 @@ def print_schema(
 def plan(context: typer.Context, delete: Delete = None, json: Json = False) -> None:
     """Show what apply and the next computation would change: definitions, members, calls, and how long they take."""
     with composition.runtime(current(context)) as runtime:
-        made = planning.plan(runtime.engine, runtime.workspace, runtime.destinations(), delete=delete or (), watch=None)
+        workspace = planning.described(runtime.engine, runtime.workspace, runtime.context.warehouse)
+        made = planning.plan(
+            runtime.engine,
+            workspace,
+            runtime.destinations(),
+            delete=delete or (),
+            warehouse=runtime.context.warehouse,
+        )
         if json:
             output.json(made.document())
             return
@@ -102,13 +109,14 @@ def apply(
     """Record the workspace's definitions; they are computed by compute, sync or up."""
     with composition.runtime(current(context)) as runtime:
         _warn(runtime.workspace)
-        foreseen = planning.actions(runtime.engine, runtime.workspace, delete=delete or ())
+        workspace = planning.described(runtime.engine, runtime.workspace, runtime.context.warehouse)
+        foreseen = planning.actions(runtime.engine, workspace, delete=delete or ())
         changing = [action for action in foreseen if action.kind not in ("unchanged", "missing")]
         if changing and not yes and not json and output.err.is_terminal:
             _show_actions(foreseen)
             if not typer.confirm("Apply?", err=True):
                 raise typer.Exit(1)
-        done = planning.apply(runtime.engine, runtime.workspace, delete=delete or ())
+        done = planning.apply(runtime.engine, workspace, delete=delete or ())
         if json:
             output.json([_action(action) for action in done])
         else:

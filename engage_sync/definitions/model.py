@@ -123,7 +123,11 @@ class DefinitionSpec:
 
     def document(self) -> dict[str, Any]:
         """All that makes a version, as JSON takes it; equal for equal definitions, wherever their files are."""
+        rows = {}
+        if isinstance(self.tree, language.tree.SqlRows):
+            rows = {"sql": self.tree.sql, "columns": list(self.tree.columns), "gone": list(self.tree.gone)}
         return {
+            **rows,
             "key": self.key,
             "name": self.name,
             "description": self.description,
@@ -148,7 +152,7 @@ class DefinitionSpec:
             key=document["key"],
             name=document["name"],
             query=document["query"],
-            tree=language.parse(document["query"], kind=kind, allow_uncomputed=True),
+            tree=_tree(document, kind),
             description=document.get("description", ""),
             include_anonymous=document.get("include_anonymous", False),
             destinations={slug: _tells(tells) for slug, tells in document.get("destinations", {}).items()},
@@ -199,6 +203,13 @@ class Workspace:
             if grown == found:
                 return found
             found = grown
+
+
+def _tree(document: Mapping[str, Any], kind: Kind) -> language.Definition:
+    if "sql" in document:
+        columns, gone = tuple(document["columns"]), tuple(document["gone"])
+        return language.tree.SqlRows(sql=document["sql"], columns=columns, gone=gone)
+    return language.parse(document["query"], kind=kind, allow_uncomputed=True)
 
 
 def _tells_document(tells: Tells) -> dict[str, Any]:

@@ -182,7 +182,10 @@ class DefinitionShape(Shape):
     key: Annotated[str, Field(pattern=KEY)] | None = Field(default=None, description="By default made of the name.")
     description: str = ""
     query: str | None = Field(default=None, description="In the query language.")
-    sql: str | None = Field(default=None, description="Not computed yet.")
+    sql: str | None = Field(
+        default=None,
+        description="Of a trait: one SELECT with a column user_id or email; each other column becomes a trait.",
+    )
     type: Literal["USERS", "ACCOUNTS"] = "USERS"
     include_anonymous: bool = Field(default=False, description="Whether profiles without user id and email count.")
     compute_cadence: Annotated[str, BeforeValidator(_cadence)] | None = Field(

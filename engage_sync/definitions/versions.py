@@ -10,7 +10,7 @@ import difflib
 import secrets
 import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
@@ -21,6 +21,8 @@ from sqlalchemy import Connection, text
 from engage_sync import errors
 from engage_sync.database import locks
 from engage_sync.definitions import language
+from engage_sync.definitions.language import tree
+from engage_sync.definitions.language.walk import mapped
 from engage_sync.definitions.model import DefinitionSpec, Kind
 from engage_sync.definitions.order import dependencies, find_cycles, in_order
 
@@ -167,7 +169,8 @@ def load(connection: Connection, *, include_disabled: bool = False) -> list[Stor
         )
         for row in rows
     }
-    return [stored[spec.key] for spec in in_order([definition.spec for definition in stored.values()])]
+    specs = with_columns([definition.spec for definition in stored.values()])
+    return [replace(stored[spec.key], spec=spec) for spec in in_order(specs)]
 
 
 def find(connection: Connection, key: str) -> StoredDefinition:
@@ -205,6 +208,21 @@ def lookback_keys(specs: Sequence[DefinitionSpec]) -> frozenset[str]:
     return found
 
 
+def with_columns(specs: Sequence[DefinitionSpec]) -> list[DefinitionSpec]:
+    """The definitions with every trait() that names an SQL trait's column leading there: `tier` as `loyalty.tier`."""
+    homes = {column: spec.key for spec in specs if isinstance(spec.tree, tree.SqlRows) for column in spec.tree.columns}
+    if not homes:
+        return list(specs)
+
+    def lead(reference: tree.TraitRef) -> tree.TraitRef:
+        root = reference.path[0]
+        if root not in homes or (homes[root] == root and len(reference.path) > 1):
+            return reference
+        return replace(reference, path=(homes[root], *reference.path))
+
+    return [replace(spec, tree=mapped(spec.tree, lead)) for spec in specs]
+
+
 def _action(spec: DefinitionSpec, row: Any) -> Action:
     if row is None:
         return Action(kind="create", key=spec.key, definition_kind=spec.kind)
@@ -225,7 +243,7 @@ def _action(spec: DefinitionSpec, row: Any) -> Action:
 
 def _check_references(specs: Mapping[str, DefinitionSpec], delete: Collection[str]) -> None:
     """What stays may refer neither to what goes, as that would be absent and everybody would leave, nor in a circle."""
-    remaining = [spec for spec in specs.values() if spec.key not in delete]
+    remaining = [spec for spec in with_columns(list(specs.values())) if spec.key not in delete]
     for spec in remaining:
         for key in sorted(language.references(spec.tree) & set(delete)):
             raise errors.UsageError(f"{key} can't be deleted while {spec.key} refers to it; change {spec.key} first.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engage_sync import errors
-from engage_sync.definitions import language
+from engage_sync.definitions import language, statements
 from engage_sync.definitions.configuration import (
     NOT_YET,
     Configuration,
@@ -132,9 +132,25 @@ def _check_computed(shape: DefinitionShape, file: YamlFile) -> None:
         message = "definitions over accounts are understood but not computed yet; expected type: USERS"
         file.tell(file.at_value(("type",)), message)
     if shape.sql is not None:
-        file.tell(file.at_key(("sql",)), "SQL traits are understood but not computed yet; expected query:")
+        _check_sql(shape, shape.sql, file)
     elif shape.query is None:
-        file.tell(file.at_key(("query",)), "missing key 'query'")
+        expected = "'query' or 'sql'" if isinstance(shape, TraitShape) else "'query'"
+        file.tell(file.at_key(("query",)), f"missing key {expected}")
+
+
+def _check_sql(shape: DefinitionShape, sql: str, file: YamlFile) -> None:
+    if not isinstance(shape, TraitShape):
+        file.tell(file.at_key(("sql",)), "an audience has a query; sql: makes a trait, in traits/")
+    if shape.query is not None:
+        file.tell(file.at_key(("sql",)), "found both query and sql, expected one of them")
+    if shape.compute_cadence == "realtime":
+        message = "an SQL trait is read on a schedule; expected hourly or a cron line"
+        file.tell(file.at_value(("compute_cadence",)), message)
+    if shape.include_historical_data is not True:
+        file.tell(file.at_key(("include_historical_data",)), "an SQL trait says in its sql which history it reads")
+    if ("sql",) not in file.broken and (found := statements.problem(sql)) is not None:
+        line, column, message = found
+        file.tell(file.in_text(("sql",), line, column), message)
 
 
 def _check_destinations(file: YamlFile, slugs: Sequence[str]) -> None:
@@ -163,7 +179,10 @@ def _key(file: YamlFile) -> str | None:
 
 
 def _tree(kind: Kind, file: YamlFile) -> language.Definition | None:
-    query = (file.data or {}).get("query")
+    data = file.data or {}
+    if isinstance(data.get("sql"), str) and data.get("query") is None:
+        return language.tree.SqlRows(sql=data["sql"])
+    query = data.get("query")
     if not isinstance(query, str) or ("query",) in file.broken:
         return None
     try:
@@ -206,7 +225,8 @@ def _check_cycles(definitions: Sequence[_Read]) -> None:
 def _spec(read: _Read) -> DefinitionSpec:
     shape = read.shape
     assert shape is not None
-    assert shape.query is not None
+    query = shape.query if shape.query is not None else shape.sql
+    assert query is not None
     assert read.key is not None
     assert read.tree is not None
     return DefinitionSpec(
@@ -214,7 +234,7 @@ def _spec(read: _Read) -> DefinitionSpec:
         key=read.key,
         name=shape.name,
         description=shape.description,
-        query=shape.query,
+        query=query,
         tree=read.tree,
         include_anonymous=shape.include_anonymous,
         destinations={slug: _tells(tells) for slug, tells in shape.destinations.items()},
@@ -226,7 +246,7 @@ def _spec(read: _Read) -> DefinitionSpec:
         owner=shape.owner,
         tags=tuple(shape.tags),
         file=read.file.name,
-        position=read.file.in_text(("query",), 1, 1),
+        position=read.file.in_text(("query" if shape.query is not None else "sql",), 1, 1),
     )
 
 

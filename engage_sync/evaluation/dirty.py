@@ -163,6 +163,8 @@ def reasons(definition: tree.Definition, catalog: Mapping[str, int]) -> frozense
 
     `identity` concerns all; `created` only what may hold of somebody without any fact, such as `count() = 0`.
     """
+    if isinstance(definition, tree.SqlRows):
+        return frozenset({"identity"})
     found = {"identity", *(f"event:{name}" for name in event_names(definition))}
     found |= {f"{'definition' if name in catalog else 'trait'}:{name}" for name in references(definition)}
     if not isinstance(definition, tree.Aggregate | tree.TraitRef) and presence.true_of_nothing(definition):

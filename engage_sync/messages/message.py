@@ -9,12 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """The definition that a message speaks of. `track` are the event names of its version, by what happened."""
+    """The definition that a message speaks of. `track` are the event names of its version, by what happened.
+
+    `is_row`: an SQL trait's, whose value is an object with a trait a column.
+    """
 
     public_id: str
     kind: str
     key: str
     track: dict[str, Any] | None
+    is_row: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

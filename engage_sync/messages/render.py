@@ -48,17 +48,21 @@ def render(message: Message, sender: Sender) -> dict[str, Any] | None:
         if event is None:
             return None
         call["event"] = event
-        call["properties"] = {_key_name(subject): subject.key, subject.key: message.value}
+        call["properties"] = {_key_name(subject): subject.key, **_traits(subject, message.value)}
         if email is not None:
             context = {"traits": {"email": email}, **context}
     else:
-        call["traits"] = {subject.key: message.value}
+        call["traits"] = _traits(subject, message.value)
         if email is not None:
             # Last, so that an audience with the key "email" can't change whom the call is about.
             call["traits"]["email"] = email
     call["context"] = context
     call["integrations"] = {"All": False, sender.integration: True}
     return call
+
+
+def _traits(subject: Subject, value: Any) -> dict[str, Any]:
+    return dict(value) if subject.is_row else {subject.key: value}
 
 
 def _event(subject: Subject, value: Any) -> str | None:

@@ -65,7 +65,7 @@ _LOAD = text(
     """
     SELECT message.id, message.profile_id, message.definition_id, message.identity_type, message.identity_value,
            message.call_type, message.value, message.told_version, message.as_of, identity.value AS user_id,
-           definitions.public_id, definitions.kind, definitions.key,
+           definitions.public_id, definitions.kind, definitions.key, version.document -> 'sql' IS NOT NULL AS is_row,
            CASE WHEN message.call_type = 'track'
              THEN version.document #> ARRAY['destinations', destinations.slug, 'track'] END AS track
     FROM unnest(CAST(:profiles AS bigint[])) AS lane (profile_id)
@@ -204,7 +204,7 @@ def _load(connection: Connection, destination_id: int, profiles: Sequence[int]) 
 def _message(row: Any, destination_id: int) -> Message:
     subject = None
     if row.public_id is not None:
-        subject = Subject(public_id=row.public_id, kind=row.kind, key=row.key, track=row.track)
+        subject = Subject(public_id=row.public_id, kind=row.kind, key=row.key, track=row.track, is_row=row.is_row)
     return Message(
         id=row.id,
         destination_id=destination_id,

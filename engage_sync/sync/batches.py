@@ -19,9 +19,11 @@ from sqlalchemy.exc import DBAPIError
 
 from engage_sync import errors
 from engage_sync.database import locks, pipeline
+from engage_sync.definitions.language import tree
 from engage_sync.definitions.versions import StoredDefinition
-from engage_sync.evaluation import dirty, windows
+from engage_sync.evaluation import dirty, rows, windows
 from engage_sync.evaluation.compiler import Evaluation, Scope
+from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.snapshots import differences, edges, runs, states
 from engage_sync.snapshots.differences import Difference
@@ -81,7 +83,12 @@ Watcher = Callable[[str, int, int], None]
 
 def needs_everybody(definition: StoredDefinition, state: State) -> bool:
     """Whether nothing less than a computation for all profiles says what a definition is now."""
-    return state.version != definition.version or state.swept_to is None or state.touches_seen is None
+    return (
+        isinstance(definition.spec.tree, tree.SqlRows)
+        or state.version != definition.version
+        or state.swept_to is None
+        or state.touches_seen is None
+    )
 
 
 def compute_one(
@@ -233,8 +240,9 @@ class _Run:
 
     def _turns_for_all(self, state: State) -> bool:
         assert self.first_as_of is not None
-        tree = self.definition.spec.tree
-        return state.swept_to is not None and windows.turns_for_all(tree, state.swept_to, self.first_as_of)
+        if state.swept_to is None:
+            return False
+        return windows.turns_for_all(self.definition.spec.tree, state.swept_to, self.first_as_of)
 
     def _stage_identities(self, connection: Connection, state: State) -> None:
         """Everybody is looked at, but who gained or lost an identity must be told though nothing else differs."""
@@ -262,7 +270,7 @@ class _Run:
         connection.execute(text("TRUNCATE engage_pending"))
         differences.stage(
             connection,
-            self._evaluation(Scope.ALL),
+            evaluation_of_all(connection, self.context.warehouse, self.catalog, self.definition),
             definition=self.definition.id,
             is_audience=self.definition.kind == "audience",
             as_of=self.first_as_of,
@@ -281,12 +289,12 @@ class _Run:
 
     def _write(self, connection: Connection, batch: Sequence[object], as_of: datetime, seen: str) -> None:
         """Snapshot, change, told and message of one batch of people."""
-        rows = [(int(row[0]), row[1], row[2], bool(row[3]), bool(row[4])) for row in batch]  # type: ignore[index]
-        profiles = [row[0] for row in rows]
+        people = [(int(row[0]), row[1], row[2], bool(row[3]), bool(row[4])) for row in batch]  # type: ignore[index]
+        profiles = [row[0] for row in people]
         if self.scope is RunScope.ALL:
             moved = self._dirty_since(connection, profiles, as_of, seen)
             # Whose facts changed meanwhile is left to the next run, whose dirty set begins where this one began.
-            found = [Difference(row[0], row[1], row[2]) for row in rows if row[3] and row[0] not in moved]
+            found = [Difference(row[0], row[1], row[2]) for row in people if row[3] and row[0] not in moved]
         else:
             began = time.perf_counter()
             asked = differences.Asked(
@@ -304,7 +312,7 @@ class _Run:
             definition=self.definition,
             run=self.run_id or 0,
             differences=found,
-            must_tell=[row[0] for row in rows if row[4]],
+            must_tell=[row[0] for row in people if row[4]],
         )
         priority = Priority.FIRST_PUSH if self.cause is Cause.FIRST else Priority.TICK
         done = writing.write(connection, self.context, self.catalog, [work], as_of=as_of, priority=priority)
@@ -382,6 +390,15 @@ class _Run:
 
     def _evaluation(self, scope: Scope) -> Evaluation:
         return self.catalog.evaluation(self.definition, scope)
+
+
+def evaluation_of_all(
+    connection: Connection, warehouse: Warehouse | None, catalog: Catalog, definition: StoredDefinition
+) -> Evaluation:
+    """What says everybody's value; an SQL trait's rows are read for it first."""
+    if isinstance(definition.spec.tree, tree.SqlRows):
+        return rows.stage(connection, warehouse, definition.spec.tree)
+    return catalog.evaluation(definition, Scope.ALL)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from engage_sync.definitions.language.walk import references
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope
+from engage_sync.evaluation.warehouse import Warehouse
 
 # A definition's id and version, the scope, and the table of snapshots that it reads.
 _Compiled = tuple[int, int, Scope, str]
@@ -25,11 +26,12 @@ _Compiled = tuple[int, int, Scope, str]
 class Context:
     """What computing needs to know of the process: ids of its destinations by slug.
 
-    `patience`: seconds that one statement of a run may take. `stopping` is set when the process is about to end.
+    `patience`: seconds that one statement of a run may take; `warehouse` is where SQL traits are read. `stopping` is set when the process is about to end.
     """
 
     destinations: Mapping[str, int]
     patience: float = 600.0
+    warehouse: Warehouse | None = field(default=None, compare=False)
     stopping: threading.Event = field(default_factory=threading.Event, compare=False)
 
 

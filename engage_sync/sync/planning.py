@@ -7,18 +7,21 @@ its numbers are those of the data as it stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, text
 
+from engage_sync import errors
 from engage_sync.definitions import versions
+from engage_sync.definitions.language import tree
 from engage_sync.definitions.model import DefinitionSpec, Workspace
 from engage_sync.definitions.versions import Action, StoredDefinition
 from engage_sync.evaluation import dirty
-from engage_sync.evaluation.compiler import Scope
+from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.snapshots import differences, states
+from engage_sync.sync.batches import evaluation_of_all
 from engage_sync.sync.catalog import Catalog
 from engage_sync.sync.telling import channels
 
@@ -105,6 +108,45 @@ class Plan:
         }
 
 
+def described(engine: Engine, workspace: Workspace, warehouse: Warehouse | None) -> Workspace:
+    """The workspace with the columns of its SQL traits, as their database describes them.
+
+    Raises errors.WorkspaceInvalid, at the lines of those that can't be read or share a column's name.
+    """
+    rows = [spec for spec in workspace.definitions if isinstance(spec.tree, tree.SqlRows)]
+    if not rows or warehouse is None:
+        return workspace
+    with engine.begin() as connection:
+        stored = {each.key: each.spec.tree for each in versions.load(connection, include_disabled=True)}
+    problems: list[errors.Problem] = []
+    made: dict[str, DefinitionSpec] = {}
+    taken = {spec.key: spec.key for spec in workspace.definitions}
+    for spec in rows:
+        assert isinstance(spec.tree, tree.SqlRows)
+        try:
+            columns = warehouse.describe(spec.tree.sql)
+        except errors.ComputationFailed as failure:
+            problems.append(_problem(spec, str(failure)))
+            continue
+        for column in columns:
+            home = taken.setdefault(column, spec.key)
+            if home != spec.key:
+                what = "a definition's key" if home == column else f"a column of {home}"
+                problems.append(_problem(spec, f"the column {column} of {spec.key} is {what} too; rename it with AS"))
+        before = stored.get(spec.key)
+        known = (*before.gone, *before.columns) if isinstance(before, tree.SqlRows) else ()
+        gone = tuple(sorted(set(known) - set(columns)))
+        made[spec.key] = replace(spec, tree=replace(spec.tree, columns=columns, gone=gone))
+    if problems:
+        raise errors.WorkspaceInvalid(problems)
+    return replace(workspace, definitions=tuple(made.get(spec.key, spec) for spec in workspace.definitions))
+
+
+def _problem(spec: DefinitionSpec, message: str) -> errors.Problem:
+    place = spec.position
+    return errors.Problem(path=spec.file or spec.key, line=place.line, column=place.column, message=message)
+
+
 def actions(engine: Engine, workspace: Workspace, *, delete: Collection[str]) -> list[Action]:
     """What applying would do to the definitions."""
     with engine.begin() as connection:
@@ -137,6 +179,7 @@ def plan(
     destinations: Mapping[str, Rated],
     *,
     delete: Collection[str],
+    warehouse: Warehouse | None = None,
     watch: Callable[[str, int, int], None] | None = None,
 ) -> Plan:
     """What applying and then computing would do, as of now."""
@@ -153,7 +196,9 @@ def plan(
             for number, definition in enumerate(changed):
                 if watch:
                     watch("planning", number, len(changed))
-                effect, identities = _effect(connection, catalog, definition, known[definition.id].members, as_of)
+                effect, identities = _effect(
+                    connection, warehouse, catalog, definition, known[definition.id].members, as_of
+                )
                 effects.append(effect)
                 slugs = dict(enumerate(sorted(destinations)))
                 for channel in channels(definition, {slug: number for number, slug in slugs.items()}):
@@ -165,12 +210,17 @@ def plan(
 
 
 def _effect(
-    connection: Connection, catalog: Catalog, definition: StoredDefinition, members: int, as_of: datetime
+    connection: Connection,
+    warehouse: Warehouse | None,
+    catalog: Catalog,
+    definition: StoredDefinition,
+    members: int,
+    as_of: datetime,
 ) -> tuple[Effect, int]:
     """The numbers of one definition, and how many identities they concern."""
     is_audience = definition.kind == "audience"
-    compiled = catalog.evaluation(definition, Scope.ALL)
     dirty.prepare(connection)
+    compiled = evaluation_of_all(connection, warehouse, catalog, definition)
     differences.stage(connection, compiled, definition=definition.id, is_audience=is_audience, as_of=as_of)
     counts = connection.execute(_COUNTS, {"left": "false" if is_audience else None}).one()
     identities = int(connection.execute(_IDENTITIES).scalar_one())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection
 
 from engage_sync.database import pipeline
@@ -38,6 +39,8 @@ def nothing(definition: StoredDefinition) -> str:
     if definition.kind == "audience":
         return "false"
     match definition.spec.tree:
+        case tree.SqlRows(columns=columns, gone=gone):
+            return orjson.dumps(dict.fromkeys((*gone, *columns))).decode()
         case tree.Aggregate(reducer=tree.Count() | tree.UniqueCount()):
             return "0"
         case tree.Aggregate(reducer=tree.Sum()):

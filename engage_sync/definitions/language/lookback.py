@@ -18,6 +18,8 @@ def is_lookback(node: tree.Node, lookback_keys: Collection[str] = ()) -> bool:
 
 def _depends_on_time(node: tree.Node, lookback_keys: Collection[str]) -> bool:
     match node:
+        case tree.SqlRows():
+            return True  # nothing tells when its tables change: it is read on a schedule
         case tree.Within() | tree.Between():
             return True  # of a parent too: while a funnel's window is open, its answer waits
         case tree.Comparison(comparator=comparator):

@@ -283,5 +283,20 @@ class AllUsers(Node):
 
 
 Boolean: TypeAlias = And | Or | Not | AnyUser | AllUsers | Comparison
-Definition: TypeAlias = Boolean | Aggregate | TraitRef
-"""What a whole query is: a Boolean for an audience, an Aggregate or a TraitRef for a computed trait."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SqlRows(Node):
+    """What an SQL trait is: the rows of a statement, one a person; its value is an object of its columns.
+
+    `columns` are those besides the one that says who it is, as the database described them; empty in a file. `gone` had
+    earlier versions: they are told as null.
+    """
+
+    sql: str
+    columns: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+Definition: TypeAlias = Boolean | Aggregate | TraitRef | SqlRows
+"""A Boolean for an audience; an Aggregate, a TraitRef or the rows of an SQL statement for a computed trait."""

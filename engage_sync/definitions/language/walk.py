@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 from engage_sync.definitions.language import tree
+
+AnyNode = TypeVar("AnyNode", bound=tree.Node)
 
 
 def walk(node: tree.Node) -> Iterator[tree.Node]:
@@ -22,6 +25,24 @@ def children(node: tree.Node) -> list[tree.Node]:
         below = getattr(node, field.name)
         found += [each for each in (below if isinstance(below, tuple) else (below,)) if isinstance(each, tree.Node)]
     return found
+
+
+def mapped(node: AnyNode, change: Callable[[tree.TraitRef], tree.TraitRef]) -> AnyNode:
+    """The same tree with each trait() changed; the very same where nothing does."""
+    if isinstance(node, tree.TraitRef):
+        return change(node)  # type: ignore[return-value]
+    changed: dict[str, Any] = {}
+    for field in fields(node):
+        below = getattr(node, field.name)
+        if isinstance(below, tree.Node):
+            made: Any = mapped(below, change)
+        elif isinstance(below, tuple):
+            made = tuple(mapped(each, change) if isinstance(each, tree.Node) else each for each in below)
+        else:
+            continue
+        if made != below:
+            changed[field.name] = made
+    return replace(node, **changed) if changed else node
 
 
 def event_names(node: tree.Node) -> set[str]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
+from engage_sync import errors
 from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.walk import walk
@@ -62,6 +63,8 @@ def compile_statement(
     snapshots: Table = tables.snapshots,
 ) -> Evaluation:
     """Compile a checked definition."""
+    if isinstance(definition, tree.SqlRows):
+        raise errors.UsageError("An SQL trait is read, not computed from events: its value is what was read last.")
     conditions = Conditions(catalog, since, snapshots)
     sources = Sources(scope=scope, catalog=catalog, conditions=conditions)
     compiler = _Compiler(scope=scope, include_anonymous=include_anonymous, sources=sources, conditions=conditions)
