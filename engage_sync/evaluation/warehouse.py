@@ -69,7 +69,8 @@ class Warehouse:
         Raises errors.ComputationFailed: where it writes, takes too long, or gives what no trait can be.
         """
         statement = f"{_BEFORE}{statements.without_end(sql)}{_AFTER}"
-        with self._transaction() as connection, _told(sql), connection.cursor(name="engage_rows") as cursor:
+        declared = 'DECLARE "engage_rows" CURSOR FOR '
+        with self._transaction() as connection, _told(sql, declared), connection.cursor(name="engage_rows") as cursor:
             cursor.itersize = _FETCHED
             cursor.execute(statement.encode())
             identifier, found = _columns(connection, cursor.description or ())
@@ -149,8 +150,8 @@ _TOO_LONG = (
 
 
 @contextlib.contextmanager
-def _told(sql: str) -> Iterator[None]:
-    """What the database says of the statement, in its own lines."""
+def _told(sql: str, before: str = "") -> Iterator[None]:
+    """What the database says of the statement, in its own lines; `before` stands before it."""
     try:
         yield
     except psycopg.errors.QueryCanceled as failure:
@@ -159,10 +160,10 @@ def _told(sql: str) -> Iterator[None]:
         ) from failure
     except psycopg.Error as failure:
         reason = (failure.diag.message_primary or str(failure) or type(failure).__name__).strip().splitlines()[0]
-        position = int(failure.diag.statement_position or 0) - len(_BEFORE) - 1
+        position = int(failure.diag.statement_position or 0) - len(before) - len(_BEFORE) - 1
         if 0 <= position < len(sql):
-            before = sql[:position]
-            reason += f" (line {before.count(chr(10)) + 1}, column {position - before.rfind(chr(10))} of its sql)"
+            lines = sql[:position].split("\n")
+            reason += f" (line {len(lines)}, column {len(lines[-1]) + 1} of its sql)"
         raise errors.ComputationFailed(f"Its SQL can't be read: {reason}") from failure
 
 

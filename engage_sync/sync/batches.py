@@ -83,12 +83,12 @@ Watcher = Callable[[str, int, int], None]
 
 def needs_everybody(definition: StoredDefinition, state: State) -> bool:
     """Whether nothing less than a computation for all profiles says what a definition is now."""
-    return (
-        isinstance(definition.spec.tree, tree.SqlRows)
-        or state.version != definition.version
-        or state.swept_to is None
-        or state.touches_seen is None
-    )
+    return state.version != definition.version or state.swept_to is None or state.touches_seen is None
+
+
+def reads_everybody(definition: StoredDefinition, state: State) -> bool:
+    """Whether the next computation is one for all profiles: of an SQL trait, each is."""
+    return isinstance(definition.spec.tree, tree.SqlRows) or needs_everybody(definition, state)
 
 
 def compute_one(
@@ -220,7 +220,7 @@ class _Run:
                 self.cause = Cause.FIRST
             seen = states.current_snapshot(connection)
             self.first_as_of = self._instant(connection, state)
-            everybody = self.full or needs_everybody(self.definition, state) or self._turns_for_all(state)
+            everybody = self.full or reads_everybody(self.definition, state) or self._turns_for_all(state)
             total = None
             if everybody:
                 self._stage_identities(connection, state)

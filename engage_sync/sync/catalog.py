@@ -26,7 +26,8 @@ _Compiled = tuple[int, int, Scope, str]
 class Context:
     """What computing needs to know of the process: ids of its destinations by slug.
 
-    `patience`: seconds that one statement of a run may take; `warehouse` is where SQL traits are read. `stopping` is set when the process is about to end.
+    `patience`: seconds that one statement of a run may take; `warehouse` is where SQL traits are read.
+    `stopping` is set when the process is about to end.
     """
 
     destinations: Mapping[str, int]

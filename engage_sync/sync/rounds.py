@@ -30,7 +30,7 @@ from engage_sync.snapshots.differences import Asked, Difference
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
 from engage_sync.sync import writing
-from engage_sync.sync.batches import RunReport, needs_everybody
+from engage_sync.sync.batches import RunReport, reads_everybody
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.writing import Work
 
@@ -421,7 +421,7 @@ def _is_ready(definition: StoredDefinition, state: State | None) -> bool:
         state is not None
         and state.enabled
         and definition.version == state.current_version
-        and not needs_everybody(definition, state)
+        and not reads_everybody(definition, state)
     )
 
 
