@@ -116,5 +116,13 @@ def _definitions(context: typer.Context, kind: str, limit: int | None, json: boo
         return
     output.table(
         found,
-        {"key": "key", "name": "name", "members": "members", "as_of": "as of", "enabled": "enabled", "error": "error"},
+        {
+            "key": "key",
+            "name": "name",
+            "members": "members",
+            "as_of": "as of",
+            "last_run_ms": "last run ms",
+            "enabled": "enabled",
+            "error": "error",
+        },
     )

@@ -134,7 +134,7 @@ def _show_plan(made: planning.Plan) -> None:
         output.table(
             [effect.document() for effect in made.effects],
             {"key": "definition", "members": "members now", "entering": "entering", "leaving": "leaving",
-             "changing": "changing"},
+             "changing": "changing", "seconds": "seconds to evaluate"},
             title="Members and values",
         )  # fmt: skip
     if made.calls:

@@ -35,11 +35,18 @@ _DEFINITIONS = text(
     SELECT definitions.key, definitions.public_id AS id, definitions.kind, definition_versions.document,
            definitions.enabled, definitions.file, definitions.version, coalesce(computations.members, 0) AS members,
            computations.version IS NOT DISTINCT FROM definitions.version AS is_computed, computations.as_of,
-           computations.error, definitions.created_at, definitions.updated_at
+           computations.error, computations.cost AS microseconds_a_person, latest.duration_ms AS last_run_ms,
+           definitions.created_at, definitions.updated_at
     FROM definitions
     JOIN definition_versions ON definition_versions.definition_id = definitions.id
       AND definition_versions.version = definitions.version
     LEFT JOIN computations ON computations.definition_id = definitions.id
+    LEFT JOIN LATERAL (
+      -- Real time adds up a row a minute, which says nothing of one computation.
+      SELECT duration_ms FROM runs
+      WHERE runs.definition_id = definitions.id AND runs.minute IS NULL AND runs.finished_at IS NOT NULL
+      ORDER BY runs.id DESC LIMIT 1
+    ) AS latest ON true
     WHERE definitions.kind = :kind AND definitions.deleted_at IS NULL
     ORDER BY definitions.created_at DESC, definitions.id DESC
     """
@@ -133,7 +140,10 @@ _SUMMARY = text(
 
 
 def definitions(connection: Connection, kind: str) -> list[dict[str, Any]]:
-    """All audiences or computed traits (`kind`), newest first, with what their last computation said."""
+    """All audiences or computed traits (`kind`), newest first, with what their last computation said and took.
+
+    "microseconds_a_person" is what evaluating one person takes, as it was learnt (None: not known yet).
+    """
     found = []
     for row in connection.execute(_DEFINITIONS, {"kind": kind}):
         item = dict(row._mapping)

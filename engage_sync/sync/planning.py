@@ -6,6 +6,7 @@ its numbers are those of the data as it stands.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -57,7 +58,10 @@ class Rated(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effect:
-    """What the next computation of a changed definition would do to its snapshot, as of the plan's instant."""
+    """What the next computation of a changed definition would do to its snapshot, as of the plan's instant.
+
+    `seconds` is what evaluating it for everybody took; writing what differs comes to that.
+    """
 
     key: str
     kind: str
@@ -65,6 +69,7 @@ class Effect:
     entering: int
     leaving: int
     changing: int
+    seconds: float
 
     def document(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -219,9 +224,11 @@ def _effect(
 ) -> tuple[Effect, int]:
     """The numbers of one definition, and how many identities they concern."""
     is_audience = definition.kind == "audience"
+    began = time.perf_counter()
     dirty.prepare(connection)
     compiled = evaluation_of_all(connection, warehouse, catalog, definition)
     differences.stage(connection, compiled, definition=definition.id, is_audience=is_audience, as_of=as_of)
+    seconds = time.perf_counter() - began
     counts = connection.execute(_COUNTS, {"left": "false" if is_audience else None}).one()
     identities = int(connection.execute(_IDENTITIES).scalar_one())
     if definition.key in catalog.referrers:
@@ -234,6 +241,7 @@ def _effect(
         entering=counts.entering,
         leaving=counts.leaving,
         changing=counts.differing - counts.entering - counts.leaving,
+        seconds=round(seconds, 3),
     )
     return effect, identities
 
