@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
@@ -45,6 +46,8 @@ _ASK_EVERY = 5.0
 # How often the edges of real-time definitions are swept, and the longest that a lost notification delays anything.
 _POLL = 1.0
 _LEADER_RETRY = 2.0
+# How long a definition that failed waits before it is tried again.
+_FIRST_WAIT, _LONGEST_WAIT = 60.0, 3600.0
 # How long the resolver waits for a turn of real time to end before it goes on beside it, and the reverse.
 _LONGEST_TURN = 0.03
 # Definitions that are computed alone at the same time, each with a connection of its own.
@@ -80,6 +83,8 @@ class Scheduler:
         self._threads = ThreadPoolExecutor(_ALONE, thread_name_prefix="computing alone")
         self._alone: dict[int, Future[RunReport | None]] = {}
         self._turn_taking = asyncio.Lock()
+        # When definitions that failed, by id and version, are tried again (monotonic), and how long they waited for it.
+        self._tries: dict[tuple[int, int], tuple[float, float]] = {}
         self.is_leader = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -112,7 +117,10 @@ class Scheduler:
         together: list[StoredDefinition] = []
         later = self._keys_under_way(catalog)
         for definition in catalog.definitions:
-            if definition.id not in new and not self._is_due(definition, known[definition.id], now):
+            state = known[definition.id]
+            if definition.id not in new and not self._is_due(definition, state, now):
+                continue
+            if not self._may_be_tried(definition, state):
                 continue
             if definition.key in later or references(definition.spec.tree) & later:
                 later.add(definition.key)
@@ -280,6 +288,20 @@ class Scheduler:
     def _upkeep(self) -> None:
         with self._engine.begin() as connection:
             migrate.ensure_partitions(connection)
+
+    def _may_be_tried(self, definition: StoredDefinition, state: State) -> bool:
+        """Whether one that failed is tried again now: after a minute, and each time in a row after twice as long."""
+        known = (definition.id, definition.version)
+        if state.error is None:
+            self._tries.pop(known, None)
+            return True
+        now = time.monotonic()
+        due, waited = self._tries.get(known, (0.0, 0.0))
+        if now < due:
+            return False
+        waits = min(2 * waited, _LONGEST_WAIT) or _FIRST_WAIT
+        self._tries[known] = (now + waits, waits)
+        return waited > 0
 
     # --- what is due --------------------------------------------------------------------------------------------
 

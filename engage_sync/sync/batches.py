@@ -123,7 +123,9 @@ def _attempt(engine: Engine, run: _Run) -> RunReport:
     definition = run.definition
     with engine.connect() as connection:
         try:
-            with _held(connection, definition.id, hold=run.as_of is not None):
+            # Rows that were read must be written before anybody reads them anew: no touch tells that they changed.
+            hold = run.as_of is not None or isinstance(definition.spec.tree, tree.SqlRows)
+            with _held(connection, definition.id, hold=hold):
                 return run.run(connection)
         except (DBAPIError, errors.ComputationFailed) as failure:
             if isinstance(failure, DBAPIError) and failure.connection_invalidated:

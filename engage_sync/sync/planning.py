@@ -140,10 +140,14 @@ def described(engine: Engine, workspace: Workspace, warehouse: Warehouse | None)
                 problems.append(_problem(spec, f"the column {column} of {spec.key} is {what} too; rename it with AS"))
         before = stored.get(spec.key)
         known = (*before.gone, *before.columns) if isinstance(before, tree.SqlRows) else ()
-        gone = tuple(sorted(set(known) - set(columns)))
-        made[spec.key] = replace(spec, tree=replace(spec.tree, columns=columns, gone=gone))
+        made[spec.key] = replace(spec, tree=replace(spec.tree, columns=columns, gone=known))
     if problems:
         raise errors.WorkspaceInvalid(problems)
+    for key, spec in made.items():
+        assert isinstance(spec.tree, tree.SqlRows)
+        # What another one says by now isn't this one's to take back.
+        gone = tuple(sorted(set(spec.tree.gone) - taken.keys()))
+        made[key] = replace(spec, tree=replace(spec.tree, gone=gone))
     return replace(workspace, definitions=tuple(made.get(spec.key, spec) for spec in workspace.definitions))
 
 
@@ -166,7 +170,14 @@ def apply(engine: Engine, workspace: Workspace, *, delete: Collection[str]) -> l
         updated = {action.key for action in done if action.kind == "update"}
         same = [spec.key for spec in workspace.definitions if spec.key in updated and _says_the_same(before, spec)]
         states.carry_over(connection, same)
+        after = versions.load(connection, include_disabled=True)
+        states.forget(connection, [each.id for each in after if _leads_elsewhere(before.get(each.key), each)])
         return done
+
+
+def _leads_elsewhere(before: StoredDefinition | None, after: StoredDefinition) -> bool:
+    """Whether a definition in the same words reads something else: a column of an SQL trait came, went or moved."""
+    return before is not None and before.version == after.version and before.spec.tree != after.spec.tree
 
 
 def _says_the_same(before: Mapping[str, StoredDefinition], spec: DefinitionSpec) -> bool:
