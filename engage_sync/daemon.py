@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -90,6 +91,7 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
                 lookback=parts.workspace.schedule.lookback,
                 limits=parts.workspace.limits,
                 listener=listener,
+                keep=timedelta(days=settings.keep_days),
             )
             tasks.create_task(scheduler.run(stop), name="scheduler")
         if "deliver" in roles:

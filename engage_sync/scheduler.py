@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -33,6 +33,7 @@ from engage_sync.snapshots import states
 from engage_sync.snapshots.runs import Cause
 from engage_sync.snapshots.states import State
 from engage_sync.sync import compute as computation
+from engage_sync.sync import retention
 from engage_sync.sync.batches import RunReport, compute_one
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.ingest import resolve_inbox
@@ -69,6 +70,7 @@ class Scheduler:
         lookback: str,
         limits: Mapping[str, int],
         listener: Listener,
+        keep: timedelta = timedelta(days=14),
     ) -> None:
         self._engine = engine
         self._direct_url = direct_url
@@ -76,6 +78,7 @@ class Scheduler:
         self._lookback = lookback
         self._limits = limits
         self._listener = listener
+        self._keep = keep
         self._catalog: Catalog | None = None
         self._catalog_mark: tuple[Any, ...] | None = None
         self._at_once: list[StoredDefinition] = []
@@ -288,6 +291,7 @@ class Scheduler:
     def _upkeep(self) -> None:
         with self._engine.begin() as connection:
             migrate.ensure_partitions(connection)
+        retention.clean(self._engine, self._keep)
 
     def _may_be_tried(self, definition: StoredDefinition, state: State) -> bool:
         """Whether one that failed is tried again now: after a minute, and each time in a row after twice as long."""
