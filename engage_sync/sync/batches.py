@@ -175,6 +175,7 @@ class _Run:
         last = 0
         done = 0
         while True:
+            began = time.perf_counter()
             with self._transaction(connection):
                 now = states.lock(connection, self.definition.id)
                 if now.current_version != state.current_version:
@@ -190,6 +191,8 @@ class _Run:
             done += len(batch)
             if self.watch:
                 self.watch(self.definition.key, done, total)
+            # A first push has hours at its destination's rate: meanwhile real time needs the processor more.
+            self.context.stopping.wait((time.perf_counter() - began) * self.context.rests)
         if self.watch:
             self.watch(self.definition.key, total, total)
         with connection.begin():

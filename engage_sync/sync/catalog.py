@@ -26,12 +26,14 @@ _Compiled = tuple[int, int, Scope, str]
 class Context:
     """What computing needs to know of the process: ids of its destinations by slug.
 
-    `patience`: seconds that one statement of a run may take; `warehouse` is where SQL traits are read.
-    `stopping` is set when the process is about to end.
+    `patience`: seconds that one statement of a run may take. `rests`: how long a run pauses after each of its
+    transactions, for each second that it took. `warehouse` is where SQL traits are read. `stopping` is set when the
+    process is about to end.
     """
 
     destinations: Mapping[str, int]
     patience: float = 600.0
+    rests: float = 0.0
     warehouse: Warehouse | None = field(default=None, compare=False)
     stopping: threading.Event = field(default_factory=threading.Event, compare=False)
 

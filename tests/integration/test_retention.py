@@ -55,8 +55,8 @@ def deliver(world: World, ago: int, number: int = 1) -> None:
         INSERT INTO delivered (id, delivered_at, destination_id, profile_id, definition_id, definition_version, run_id,
                                identity_type, identity_value, call_type, value, told_version, as_of, enqueued_at,
                                attempts)
-        SELECT n, now() - :ago * interval '1 day', 1, 1, 1, 1, 1, 'email', 'a@x.io', 'identify', 'true', 1, now(), now(),
-               1
+        SELECT n, now() - :ago * interval '1 day', 1, 1, 1, 1, 1, 'email', 'a@x.io', 'identify', 'true', 1, now(),
+               now(), 1
         FROM generate_series(1, :number) AS n
         """,
         ago=ago,
