@@ -12,6 +12,6 @@ answers.py    answer → outcome
 """
 
 from engage_sync.destinations.iterable.destination import IterableDestination
-from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings, settings_problems
+from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings
 
-__all__ = ["DEFAULT_BUDGETS", "IterableDestination", "IterableSettings", "settings_problems"]
+__all__ = ["DEFAULT_BUDGETS", "IterableDestination", "IterableSettings"]

@@ -22,8 +22,13 @@ def test_default_budgets_are_segments_rates() -> None:
 
 
 def test_unknown_type_names_the_known_ones() -> None:
-    with pytest.raises(errors.UsageError, match="'iterble'; known types: iterable"):
+    with pytest.raises(errors.UsageError, match="'iterble'; did you mean 'iterable'"):
         registry.build(Config(type="iterble"))
+
+
+def test_type_unlike_any_other_names_them_all() -> None:
+    with pytest.raises(errors.UsageError, match="'kafka'; known: iterable, segment, webhook"):
+        registry.build(Config(type="kafka"))
 
 
 @pytest.mark.parametrize(
