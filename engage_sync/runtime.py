@@ -24,6 +24,7 @@ from engage_sync.ingest.sources import ensure_sources
 from engage_sync.outbox import destinations_table
 from engage_sync.settings import Settings, environment_of
 from engage_sync.sync.catalog import Context
+from engage_sync.sync.forwarding import Routes
 
 if TYPE_CHECKING:
     from engage_sync.database.listener import Listener
@@ -110,10 +111,22 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             workspace=workspace,
             engine=engine,
             source_ids=sources,
-            context=Context(destinations=destinations, patience=settings.compute_timeout),
+            context=Context(
+                destinations=destinations,
+                routes=_routes(workspace, sources, destinations),
+                patience=settings.compute_timeout,
+            ),
         )
     finally:
         engine.dispose()
+
+
+def _routes(workspace: Workspace, sources: Mapping[str, int], destinations: Mapping[str, int]) -> Routes:
+    connected = [(slug, config.slug) for config in workspace.destinations for slug in set(config.connected_sources)]
+    by_source: dict[int, list[int]] = {}
+    for source, destination in sorted(connected):
+        by_source.setdefault(sources[source], []).append(destinations[destination])
+    return Routes(sources=by_source)
 
 
 def deliverer(parts: Runtime, listener: Listener | None = None) -> Deliverer:

@@ -15,16 +15,18 @@ from engage_sync.definitions.language.walk import references
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope
+from engage_sync.sync.forwarding import NOWHERE, Routes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What computing needs to know of the process: ids of its destinations by slug.
+    """What computing needs to know of the process: ids of its destinations by slug, and what is passed on to them.
 
     `patience`: seconds that one statement of a run may take. `stopping` is set when the process is about to end.
     """
 
     destinations: Mapping[str, int]
+    routes: Routes = NOWHERE
     patience: float = 600.0
     stopping: threading.Event = field(default_factory=threading.Event, compare=False)
 

@@ -23,6 +23,7 @@ from engage_sync.ingest.mapping import RowMapping
 from engage_sync.profiles import resolver
 from engage_sync.profiles.facts import Facts
 from engage_sync.sync import resolving
+from engage_sync.sync.forwarding import NOWHERE, Routes
 from engage_sync.sync.resolving import Totals
 
 # A batch's fixed costs are some twenty statements; above a few thousand calls they don't count any more.
@@ -73,19 +74,21 @@ class ImportReport:
     seconds: float = 0.0
 
 
-def resolve_inbox(engine: Engine, limits: Mapping[str, int], batch_size: int = BATCH) -> ResolveReport:
-    """Resolve the oldest calls of the inbox in one transaction, unless another process does."""
+def resolve_inbox(
+    engine: Engine, limits: Mapping[str, int], batch_size: int = BATCH, *, routes: Routes = NOWHERE
+) -> ResolveReport:
+    """Resolve the oldest calls of the inbox in one transaction, and pass them on; not where another process does."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with engine.begin() as connection:
-                return _resolve_inbox(connection, limits, batch_size)
+                return _resolve_inbox(connection, limits, batch_size, routes)
         except DBAPIError as failure:
             if attempt == _ATTEMPTS or not resolving.is_transient(failure):
                 raise
     raise AssertionError("unreachable")
 
 
-def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size: int) -> ResolveReport:
+def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size: int, routes: Routes) -> ResolveReport:
     if not locks.attempt(connection, locks.LockClass.RESOLVER):
         return ResolveReport(is_standing_by=True)
     rows = inbox.take(connection, batch_size)
@@ -96,7 +99,7 @@ def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size
         for row in rows
     ]
     facts, refused = resolver.read_facts(calls, limits)
-    totals = resolving.resolve(connection, facts, limits)
+    totals = resolving.resolve(connection, facts, limits, routes, calls)
     rejected = [
         inbox.Rejected(
             source_id=rows[position].source_id,

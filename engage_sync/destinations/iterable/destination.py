@@ -21,7 +21,7 @@ class IterableDestination:
             {"Api-Key": settings.api_key.get_secret_value(), "Content-Type": "application/json"}
         )
         self.budgets: Mapping[str, float] = MappingProxyType({**DEFAULT_BUDGETS, **rate_limits})
-        self._mapper = Mapper(settings)
+        self._mapper = Mapper(settings, slug)
 
     @classmethod
     def build(cls, *, slug: str, settings: Mapping[str, Any], rate_limits: Mapping[str, float]) -> IterableDestination:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from engage_sync.destinations import integrations
 from engage_sync.destinations.iterable import commerce
 from engage_sync.destinations.iterable.dates import unix_seconds
 from engage_sync.destinations.iterable.identity import context_traits, email_of, identity, user_id_of
@@ -38,8 +39,10 @@ _INT32: Final = 32
 
 
 class Mapper:
-    def __init__(self, settings: IterableSettings) -> None:
+    def __init__(self, settings: IterableSettings, slug: str = "iterable") -> None:
         self._settings = settings
+        # How a call's integrations may address this destination.
+        self._names = (slug, "Iterable")
         self._by_type: Mapping[str, Callable[[Mapping[str, Any]], Request | Skipped]] = {
             "identify": self._identify,
             "track": self._track,
@@ -55,7 +58,7 @@ class Mapper:
         if map_call is None:
             known = ", ".join(self._by_type)
             return Refused(reason=f"the call's type must be one of {known}", field="type")
-        if _left_out(call):
+        if integrations.leaves_out(call, self._names):
             return Skipped(reason="the call's integrations leave Iterable out")
         try:
             result = map_call(call)
@@ -180,18 +183,8 @@ class Mapper:
         return user
 
     def _merges_nested(self, call: Mapping[str, Any]) -> bool:
-        integrations = call.get("integrations")
-        own = integrations.get("Iterable") if type(integrations) is dict else None
-        wish = own.get("mergeNestedObjects") if type(own) is dict else None
+        wish = integrations.options(call, self._names).get("mergeNestedObjects")
         return wish if type(wish) is bool else self._settings.merge_nested_objects
-
-
-def _left_out(call: Mapping[str, Any]) -> bool:
-    integrations = call.get("integrations")
-    if type(integrations) is not dict:
-        return False
-    own = integrations.get("Iterable")
-    return own is False or (own is None and integrations.get("All") is False)
 
 
 def _event_emails(call: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[tuple[str, Any], tuple[str, Any]]:
