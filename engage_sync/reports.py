@@ -105,8 +105,8 @@ _FORWARDED = text(
     SELECT destinations.slug AS destination, sources.slug AS source, found.call_type, found.value AS name,
            found.identity_type, found.identity_value, found.status, found.as_of AS timestamp, found.at, found.reason
     FROM (
-      (SELECT id, destination_id, source_id, call_type, value, identity_type, identity_value, 'waiting' AS status, as_of,
-              enqueued_at AS at, last_error AS reason
+      (SELECT id, destination_id, source_id, call_type, value, identity_type, identity_value, 'waiting' AS status,
+              as_of, enqueued_at AS at, last_error AS reason
        FROM messages WHERE profile_id = :profile AND definition_id IS NULL ORDER BY id DESC LIMIT :limit)
       UNION ALL
       (SELECT id, destination_id, source_id, call_type, value, identity_type, identity_value, 'delivered', as_of,

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from engage_sync.delivery.deliverer import Deliverer
 
 
+_MANY_EMAILS = (
+    "setting 'email_change': update is for people with one email; add to engage.yml: limits: {email: 1}"
+    " (or set email_change: new_user)"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """One process's parts. `source_ids` and `context.destinations` are ids by slug."""
@@ -64,6 +70,8 @@ def _setting_problems(workspace: Workspace, config: DestinationConfig) -> list[e
     else:
         sentences = registry.settings_problems(config.type, config.settings)
         sentences += registry.rate_limit_problems(config.type, config.rate_limits)
+        if not sentences and registry.build(config).changes_emails and workspace.limit("email") != 1:
+            sentences = [("email_change", _MANY_EMAILS)]
     start = next((number for number, line in enumerate(lines) if line.strip().startswith(f"{config.slug}:")), 0)
     problems = []
     for name, sentence in sentences:
@@ -126,7 +134,8 @@ def _routes(workspace: Workspace, sources: Mapping[str, int], destinations: Mapp
     by_source: dict[int, list[int]] = {}
     for source, destination in sorted(connected):
         by_source.setdefault(sources[source], []).append(destinations[destination])
-    return Routes(sources=by_source)
+    changing = [config.slug for config in workspace.destinations if registry.build(config).changes_emails]
+    return Routes(sources=by_source, email_changes=[destinations[slug] for slug in changing])
 
 
 def deliverer(parts: Runtime, listener: Listener | None = None) -> Deliverer:

@@ -1,4 +1,4 @@
-"""What of a source's call may be passed on to a destination. Pure."""
+"""What of a source's call may be passed on to a destination, and calls of our own. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from engage_sync.profiles import identifiers
+
+EMAIL_CHANGE = "email_change"
 
 
 def forwardable(call: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -23,6 +25,11 @@ def forwardable(call: Mapping[str, Any]) -> dict[str, Any] | None:
     if context is not None and isinstance(context.get("traits"), dict):
         found["context"] = {**context, "traits": _without_nobody(context["traits"])}
     return found if "userId" in found or any(_emails(found)) else None
+
+
+def email_change(*, before: str, after: str, user_id: str) -> dict[str, Any]:
+    """The call by which a destination learns that the user with one email has another."""
+    return {"type": EMAIL_CHANGE, "previousEmail": before, "email": after, "userId": user_id}
 
 
 def known_as(call: Mapping[str, Any]) -> str | None:

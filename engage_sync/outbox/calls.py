@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from engage_sync.database import channels, pipeline
 from engage_sync.outbox.enqueue import Priority
+from engage_sync.snapshots.settled import ToldKey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,3 +81,42 @@ def append(connection: Connection, calls: Sequence[NewCall], *, priority: Priori
             "channel": channels.OUTBOX,
         },
     )
+
+
+# What waits for the old email and was never started is said to the new one, behind the change.
+_READDRESS = text(
+    """
+    WITH taken AS MATERIALIZED (
+      DELETE FROM messages
+      WHERE profile_id = :profile AND destination_id = ANY(CAST(:destinations AS smallint[])) AND attempts = 0
+        AND definition_id IS NOT NULL AND identity_type = 'email' AND identity_value = :before
+      RETURNING *
+    )
+    INSERT INTO messages (destination_id, profile_id, definition_id, definition_version, run_id, identity_type,
+                          identity_value, call_type, value, told_version, as_of, enqueued_at)
+    SELECT destination_id, profile_id, definition_id, definition_version, run_id, identity_type, :after, call_type,
+           value, told_version, as_of, enqueued_at
+    FROM taken ORDER BY id
+    RETURNING destination_id, definition_id, call_type
+    """
+)
+_UNDER_WAY = text(
+    """
+    SELECT destination_id, definition_id, call_type FROM messages
+    WHERE profile_id = :profile AND destination_id = ANY(CAST(:destinations AS smallint[]))
+      AND definition_id IS NOT NULL AND identity_type = 'email' AND identity_value = :before
+    """
+)
+
+
+def readdress(
+    connection: Connection, *, before: str, after: str, profile_id: int, destinations: Sequence[int]
+) -> set[ToldKey]:
+    """Definitions' messages that wait for one email go to another, behind all else.
+
+    Returns what `before` is still being told by requests under way, and by nothing that follows them.
+    """
+    given = {"before": before, "after": after, "profile": profile_id, "destinations": list(destinations)}
+    waiting = {tuple(row) for row in connection.execute(_READDRESS, given)}
+    under_way = {tuple(row) for row in connection.execute(_UNDER_WAY, given)}
+    return {ToldKey(before, "email", *key) for key in under_way - waiting}

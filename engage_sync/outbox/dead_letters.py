@@ -86,9 +86,11 @@ _LOCK = text(
 _OVERTAKEN = text(
     """
     SELECT dead_letters.id FROM dead_letters
-    JOIN told USING (identity_value, identity_type, destination_id, definition_id, call_type)
-    WHERE dead_letters.id = ANY(CAST(:ids AS bigint[])) AND dead_letters.call_type = 'identify'
-      AND told.version > dead_letters.told_version
+    LEFT JOIN told USING (identity_value, identity_type, destination_id, definition_id, call_type)
+    WHERE dead_letters.id = ANY(CAST(:ids AS bigint[]))
+      AND (dead_letters.call_type = 'identify' AND told.version > dead_letters.told_version
+           -- Since it was refused, the two emails are told apart.
+           OR dead_letters.call_type = 'email_change')
     """
 )
 _MARK = text("UPDATE dead_letters SET status = :status WHERE id = ANY(CAST(:ids AS bigint[]))")

@@ -1,6 +1,6 @@
 """The end of an attempt: taken, failed for good, or to be tried again.
 
-Writes `messages`, `delivered` and `dead_letters`; `told` by way of snapshots/settled. Only what lies in a lane that is
+Writes `messages`, `delivered` and `dead_letters`; `told` by way of snapshots/. Only what lies in a lane that is
 still this worker's is settled: another one may have begun the message anew.
 """
 
@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 import orjson
 from sqlalchemy import Connection, text
 
-from engage_sync.database import pipeline
+from engage_sync.database import channels, pipeline
+from engage_sync.messages.forwarded import EMAIL_CHANGE
 from engage_sync.messages.message import Message
-from engage_sync.snapshots import settled
+from engage_sync.profiles import store
+from engage_sync.snapshots import emails, settled
 from engage_sync.snapshots.settled import Ended, ToldKey
 
 # Enough to see what a destination complains of; some answer with whole pages.
@@ -110,7 +112,8 @@ _FAILED = text(
                   CAST(:answers AS bytea[])) AS failed (id, reason, request, answer) USING (id)
       ORDER BY gone.id
     )
-    SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version, value::text
+    SELECT id, profile_id, identity_value, identity_type, destination_id, definition_id, call_type, told_version,
+           value::text
     FROM gone
     """
 )
@@ -193,8 +196,19 @@ def _fail(connection: Connection, worker_id: int, failed: Sequence[Failed]) -> s
     }
     rows = connection.execute(_FAILED, given).all()
     unknown = {each.message.id for each in failed if each.is_unknown}
+    _split_emails(connection, [row for row in rows if row.call_type == EMAIL_CHANGE])
     settled.withdraw(connection, [_ended(row, row.id in unknown) for row in rows if row.definition_id is not None])
     return {row.id for row in rows}
+
+
+def _split_emails(connection: Connection, changes: Sequence[Any]) -> None:
+    """An email that a destination didn't change is two users there: the person's definitions look at both again."""
+    for row in changes:
+        before = orjson.loads(row.value)
+        emails.split(connection, before=before, after=row.identity_value, destination_id=row.destination_id)
+    if changes:
+        store.touch(connection, [row.profile_id for row in changes])
+        channels.notify(connection, channels.TOUCHES)
 
 
 def _postpone(connection: Connection, worker_id: int, postponed: Sequence[Postponed]) -> set[int]:

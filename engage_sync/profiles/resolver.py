@@ -17,8 +17,8 @@ from engage_sync.ingest.calls import IncomingCall
 from engage_sync.profiles import facts as reading
 from engage_sync.profiles import store, traits
 from engage_sync.profiles.facts import Facts
-from engage_sync.profiles.graph import Graph, Node
-from engage_sync.profiles.identifiers import ANONYMOUS_ID, USER_ID, Identifier
+from engage_sync.profiles.graph import EmailChange, Graph, Node
+from engage_sync.profiles.identifiers import ANONYMOUS_ID, EMAIL, USER_ID, Identifier
 
 Rejection = tuple[int, str]
 
@@ -30,7 +30,7 @@ class Resolved:
     `rejected` are (index of the call, reason); `adjusted_timestamps` counts calls whose time of arrival stands in for
     an unusable timestamp; `merges` are (lost profile, kept profile), each lost one once, with its final home: the
     caller moves what later stages hold. `touched` and `created` count profiles. `nodes` are the new calls in their
-    order, and whom each is about (see `homes`).
+    order, and whom each is about (see `homes`); `email_changes` are in the order of their calls.
     """
 
     stored: int
@@ -41,6 +41,7 @@ class Resolved:
     touched: int
     created: int
     nodes: list[tuple[Facts, Node]]
+    email_changes: list[EmailChange]
 
     def homes(self) -> Iterator[tuple[Facts, int]]:
         """Each new call with the id of its profile, in their order."""
@@ -102,6 +103,7 @@ def resolve_facts(
     store.write_profiles(
         connection, created, [node for node in touched if "identity" in node.reasons and id(node) not in made]
     )
+    store.forget_identities(connection, graph.forgotten)
     store.write_identities(connection, graph.learnt)
     store.write_traits(connection, rows)
     store.write_events(connection, events)
@@ -116,6 +118,7 @@ def resolve_facts(
         touched=len(touched),
         created=len(created),
         nodes=nodes,
+        email_changes=graph.email_changes,
     )
 
 
@@ -143,7 +146,7 @@ def _graph(connection: Connection, calls: Sequence[Facts], limits: Mapping[str, 
         held = set(map(holders.get, candidates))
         if len(held) > 1:
             changing.update((profile_id, nodes[profile_id]) for profile_id in held if profile_id is not None)
-    store.load(connection, changing)
+    store.load(connection, changing, emails=limits.get(EMAIL) == 1)
     return Graph(
         limits=limits,
         holders={identifier: nodes[profile_id] for identifier, profile_id in holders.items()},

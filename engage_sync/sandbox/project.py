@@ -89,6 +89,8 @@ class Project:
         if self.users.email_is_taken(body["newEmail"], user):
             return conflict("EmailAlreadyExists", "Another user already has the new email")
         self.users.change_email(user, body["newEmail"])
+        if "email" in user.data_fields:
+            user.data_fields["email"] = body["newEmail"]
         return success()
 
     def _track(self, body: dict[str, Any], received_at: int) -> bytes | Failure:

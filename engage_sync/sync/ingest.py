@@ -55,10 +55,14 @@ class ResolveReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportOptions:
-    """How files are read: with `mapping`, rows of a table; without, one Segment call a line."""
+    """How files are read: with `mapping`, rows of a table; without, one Segment call a line.
+
+    Of `routes` only changed emails are told: a file is history, and its calls are forwarded nowhere.
+    """
 
     mapping: RowMapping | None = None
     batch_size: int = BATCH
+    routes: Routes = NOWHERE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,7 +166,7 @@ def import_files(
         with ExitStack() as stack:
             sink: TextIO | None = None
             for batch in _read_ahead(path, source_id, received_at, limits, chosen):
-                totals = _store(engine, batch.facts, limits)
+                totals = _store(engine, batch.facts, limits, chosen.routes)
                 refused = sorted([*batch.refused, *totals.refused])
                 if refused:
                     sink = sink or stack.enter_context(rejects.open("w", encoding="utf-8"))
@@ -174,13 +178,13 @@ def import_files(
     return replace(report, seconds=time.monotonic() - began)
 
 
-def _store(engine: Engine, facts: Sequence[Facts], limits: Mapping[str, int]) -> Totals:
+def _store(engine: Engine, facts: Sequence[Facts], limits: Mapping[str, int], routes: Routes) -> Totals:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with engine.begin() as connection:
                 connection.execute(_COMMIT_LATER)
                 locks.wait(connection, locks.LockClass.RESOLVER)
-                totals = resolving.resolve(connection, facts, limits)
+                totals = resolving.resolve(connection, facts, limits, routes)
                 if totals.touched:
                     channels.notify(connection, channels.TOUCHES)
             return totals

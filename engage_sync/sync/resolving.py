@@ -88,7 +88,7 @@ class _Batch:
                 resolved = resolver.resolve_facts(self.connection, facts, self.limits, [])
                 snapshot_merges.move(self.connection, resolved.merges)
                 outbox_merges.move(self.connection, resolved.merges)
-                forwarding.forward(self.connection, self.routes, resolved, self.calls)
+                forwarding.pass_on(self.connection, self.routes, resolved, self.calls)
         except _Failure as failure:
             if not _may_be_a_call(failure):
                 raise

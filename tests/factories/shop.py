@@ -47,7 +47,8 @@ class Shop:
         self.context = Context(destinations=ids, routes=self._routes(ids["iterable"]))
 
     def _routes(self, iterable: int) -> Routes:
-        return Routes(sources={self.sources["web"]: [iterable]})
+        changing = [iterable] if self.destination.changes_emails else []
+        return Routes(sources={self.sources["web"]: [iterable]}, email_changes=changing)
 
     # --- what is done -------------------------------------------------------------------------------------------
 

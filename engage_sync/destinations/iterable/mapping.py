@@ -50,13 +50,14 @@ class Mapper:
             "screen": self._page,
             "alias": self._alias,
             "group": self._group,
+            "email_change": self._email_change,
         }
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         kind = call.get("type")
         map_call = self._by_type.get(kind) if type(kind) is str else None
         if map_call is None:
-            known = ", ".join(self._by_type)
+            known = ", ".join(name for name in self._by_type if name != "email_change")
             return Refused(reason=f"the call's type must be one of {known}", field="type")
         if integrations.leaves_out(call, self._names):
             return Skipped(reason="the call's integrations leave Iterable out")
@@ -162,6 +163,17 @@ class Mapper:
             body: dict[str, Any] = {**who, "newEmail": new_email}
             return Request(method="POST", path=UPDATE_EMAIL, body=body, budget="other")
         return self._email_by_update(current_email, current_id, new_email)
+
+    def _email_change(self, call: Mapping[str, Any]) -> Request:
+        before, after = email_of(call.get("previousEmail")), email_of(call.get("email"))
+        if after is None:
+            raise Unsendable("the new email is none that Iterable takes", "email")
+        if self._settings.project_type != "email":
+            return self._email_by_update(before, user_id_of(call.get("userId")), after)
+        if before is None:
+            raise Unsendable("the previous email is none that Iterable takes", "previousEmail")
+        body = {"currentEmail": before, "newEmail": after}
+        return Request(method="POST", path=UPDATE_EMAIL, body=body, budget="other")
 
     def _email_by_update(self, current_email: str | None, current_id: str | None, new_email: str) -> Request:
         # These projects change an email like any other field: the user is found by what stays, or by the old email.
