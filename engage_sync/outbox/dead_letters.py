@@ -95,12 +95,19 @@ _OVERTAKEN = text(
 )
 _MARK = text("UPDATE dead_letters SET status = :status WHERE id = ANY(CAST(:ids AS bigint[]))")
 # Under the told version that it had, and so under the same message id: a destination that did take it knows it again.
+# A source's identify leaves out the traits of which something newer was said since.
 _APPEND = text(
     """
     INSERT INTO messages (destination_id, profile_id, definition_id, definition_version, run_id, identity_type,
                           identity_value, call_type, value, told_version, as_of, source_id, call)
     SELECT destination_id, profile_id, definition_id, definition_version, run_id, identity_type, identity_value,
-           call_type, value, told_version, as_of, source_id, call
+           call_type, value, told_version, as_of, source_id,
+           CASE WHEN call_type = 'identify' AND call ? 'traits' THEN jsonb_set(call, '{traits}', (
+             SELECT coalesce(jsonb_object_agg(said.name, said.value), '{}')
+             FROM jsonb_each(call -> 'traits') AS said (name, value)
+             LEFT JOIN traits ON traits.profile_id = dead_letters.profile_id AND traits.name = said.name
+             WHERE said.name = 'email' OR traits.timestamp IS NULL OR traits.timestamp <= dead_letters.as_of
+           )) ELSE call END
     FROM dead_letters WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY message_id
     """
 )

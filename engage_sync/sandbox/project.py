@@ -88,10 +88,17 @@ class Project:
             return missing
         if self.users.email_is_taken(body["newEmail"], user):
             return conflict("EmailAlreadyExists", "Another user already has the new email")
+        self._move_events(user.email, body["newEmail"])
         self.users.change_email(user, body["newEmail"])
         if "email" in user.data_fields:
             user.data_fields["email"] = body["newEmail"]
         return success()
+
+    def _move_events(self, before: str | None, after: str) -> None:
+        """What a user did stays theirs under another email."""
+        for key in self._events_of.pop(before.lower(), {}) if before else ():
+            self.events[key].email = after
+            self._events_of.setdefault(after.lower(), {})[key] = None
 
     def _track(self, body: dict[str, Any], received_at: int) -> bytes | Failure:
         types = self.event_types.read(body.get("dataFields") or {})

@@ -168,6 +168,16 @@ def test_a_purchase_without_a_total_is_a_dead_letter_and_can_be_replayed(shop: S
         assert dead_letters.discard(connection) == 1
 
 
+def test_a_replayed_identify_leaves_out_what_was_said_anew_since(shop: Shop, sandbox: SandboxServer) -> None:
+    sandbox.add_faults({"path": "*", "kind": "status", "status": 400, "times": 1})
+    shop.process(identify("u1", "a@x.io", plan="gold", city="Oslo"))
+    shop.process(identify("u1", "a@x.io", plan="silver"))
+    with shop.engine.begin() as connection:
+        dead_letters.replay(connection)
+    shop.deliver()
+    assert shop.said()[-1] == ("update", ("a@x.io", {"city": "Oslo"}))
+
+
 def test_a_profile_shows_what_was_forwarded_and_how_it_ended(shop: Shop) -> None:
     shop.process(identify("u1", "a@x.io"), order(properties={}))
     shop.send(track("Seen", "u1"))
