@@ -161,7 +161,7 @@ class Scheduler:
 
     def resolve(self) -> int:
         """Resolve one batch of the inbox; returns how many calls it took."""
-        return resolve_inbox(self._engine, self._limits).taken
+        return resolve_inbox(self._engine, self._limits, routes=self._context.routes).taken
 
     # --- what takes long ----------------------------------------------------------------------------------------
 

@@ -80,6 +80,13 @@ def show_profile(found: dict[str, Any]) -> None:
         )
     if found["audiences"]:
         output.table(found["audiences"], {"key": "key", "member": "member", "since": "since"}, title="Audiences")
+    if found["forwarded"]:
+        output.table(
+            found["forwarded"],
+            {"timestamp": "timestamp", "destination": "destination", "source": "source", "call_type": "call",
+             "name": "name", "status": "status", "reason": "reason"},
+            title="Forwarded",
+        )  # fmt: skip
     if found["events"]:
         output.table(
             found["events"], {"timestamp": "timestamp", "event": "event", "properties": "properties"}, title="Events"

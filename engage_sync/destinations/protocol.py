@@ -112,8 +112,16 @@ class Destination(Protocol):
     def budgets(self) -> Mapping[str, float]:
         """Requests a second for each budget that `requests` may name."""
 
+    @property
+    def changes_emails(self) -> bool:
+        """Whether a user's email is to be changed where a profile's one email is replaced; if not, it is a new user."""
+
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
-        """What to send for one Segment call, in order. A tuple is never empty. Total: raises on no JSON object."""
+        """What to send for one Segment call, in order. A tuple is never empty. Total: raises on no JSON object.
+
+        Beside Segment's there is one type of our own, for those that change emails:
+        `{"type": "email_change", "previousEmail", "email", "userId"}`.
+        """
 
     def signature(self, body: bytes, at: int) -> Mapping[str, str]:
         """Headers of one request alone, over `headers`: `body` as it is sent `at` that time, in Unix seconds."""

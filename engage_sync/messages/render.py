@@ -27,8 +27,10 @@ class Sender:
 
 def render(message: Message, sender: Sender) -> dict[str, Any] | None:
     """The Segment call; None where the definition's version names no event for what happened, or is gone."""
+    if message.call is not None:
+        return _passed_on(message, message.call, sender)
     subject = message.subject
-    if subject is None:
+    if subject is None or message.told_version is None:
         return None
     email = message.identity_value if message.identity_type == "email" else None
     call: dict[str, Any] = {"type": message.call_type}
@@ -67,6 +69,19 @@ def render(message: Message, sender: Sender) -> dict[str, Any] | None:
 
 def _traits(subject: Subject, value: Any) -> dict[str, Any]:
     return dict(value) if subject.is_row else {subject.key: value}
+
+
+def _passed_on(message: Message, call: dict[str, Any], sender: Sender) -> dict[str, Any]:
+    """The call as it came, at the instant that stands for its own, under the id by which this destination knows it."""
+    passed_on = {**call, "timestamp": _instant(message.as_of)}
+    if message.source is not None:
+        passed_on["messageId"] = ids.forwarded_id(
+            installation=sender.installation,
+            destination=sender.destination_slug,
+            source=message.source,
+            message_id=call["messageId"],
+        )
+    return passed_on
 
 
 def _event(subject: Subject, value: Any) -> str | None:

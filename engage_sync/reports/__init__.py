@@ -119,6 +119,29 @@ _TOLD = text(
     ORDER BY destinations.slug, told.identity_value, definitions.key, told.call_type
     """
 )
+# What no definition made: waiting, taken, or refused.
+_FORWARDED = text(
+    """
+    SELECT destinations.slug AS destination, sources.slug AS source, found.call_type, found.value AS name,
+           found.identity_type, found.identity_value, found.status, found.as_of AS timestamp, found.at, found.reason
+    FROM (
+      (SELECT id, destination_id, source_id, call_type, value, identity_type, identity_value, 'waiting' AS status,
+              as_of, enqueued_at AS at, last_error AS reason
+       FROM messages WHERE profile_id = :profile AND definition_id IS NULL ORDER BY id DESC LIMIT :limit)
+      UNION ALL
+      (SELECT id, destination_id, source_id, call_type, value, identity_type, identity_value, 'delivered', as_of,
+              delivered_at, NULL
+       FROM delivered WHERE profile_id = :profile AND definition_id IS NULL ORDER BY id DESC LIMIT :limit)
+      UNION ALL
+      (SELECT message_id, destination_id, source_id, call_type, value, identity_type, identity_value, status, as_of,
+              failed_at, reason
+       FROM dead_letters WHERE profile_id = :profile AND definition_id IS NULL ORDER BY message_id DESC LIMIT :limit)
+    ) AS found
+    JOIN destinations ON destinations.id = found.destination_id
+    LEFT JOIN sources ON sources.id = found.source_id
+    ORDER BY found.id DESC LIMIT :limit
+    """
+)
 _RUNS = text(
     """
     SELECT runs.id AS run_id, definitions.key, runs.cause, runs.scope, runs.status, runs.as_of, runs.started_at,
@@ -193,6 +216,10 @@ def profile(connection: Connection, identifier: str, *, events: int = 50) -> dic
             if each["kind"] != "audience"
         ],
         "told": [dict(row._mapping) for row in connection.execute(_TOLD, given)],
+        "forwarded": [
+            {**row._mapping, "status": "dead letter" if row.status == "open" else row.status}
+            for row in connection.execute(_FORWARDED, {**given, "limit": events})
+        ],
         "events": [dict(row._mapping) for row in connection.execute(_EVENTS, {**given, "limit": events})],
     }
 

@@ -161,7 +161,16 @@ class Project:
             return missing
         if self.users.email_is_taken(body["newEmail"], user):
             return conflict("EmailAlreadyExists", "Another user already has the new email")
+        # What a user did stays theirs under another email.
+        events = self._own_events(user)
+        for event in events:
+            self._unlist(event)
         self.users.change_email(user, body["newEmail"])
+        for event in events:
+            event.email = body["newEmail"]
+            self._list(event)
+        if "email" in user.data_fields:
+            user.data_fields["email"] = body["newEmail"]
         return success()
 
     def _track(self, body: dict[str, Any], received_at: int) -> bytes | Failure:

@@ -19,6 +19,7 @@ REASON_LENGTH: Final = 500
 
 # A blocked event name is answered with 200 and "Success"; only the message tells.
 _BLOCKED: Final = "disallowed from tracking"
+_UNKNOWN: Final = ("UnknownEmailError", "UnknownUserIdError")
 
 
 def outcome(answer: Answer | None) -> Outcome:
@@ -35,6 +36,11 @@ def outcome(answer: Answer | None) -> Outcome:
         return Rejected(reason=_reason(status, body))
     # 408, 429, 5xx; and whatever else doesn't come from Iterable itself, such as a redirect.
     return Retry(reason=_reason(status, body), after=retry_after(answer.headers))
+
+
+def is_unknown_user(answer: Answer | None) -> bool:
+    """Whether the request named a user whom Iterable doesn't have."""
+    return answer is not None and answer.status == 400 and _body(answer.body).get("code") in _UNKNOWN
 
 
 def _accepted(status: int, body: Mapping[str, Any]) -> Outcome:

@@ -55,6 +55,10 @@ class SegmentDestination:
     def __repr__(self) -> str:
         return f"SegmentDestination(slug={self.slug!r}, base_url={self.base_url!r})"
 
+    @property
+    def changes_emails(self) -> bool:
+        return False
+
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         checked = passing.checked(call, most_bytes=MAX_CALL_BYTES)
         if isinstance(checked, Refused):

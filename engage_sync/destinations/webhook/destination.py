@@ -35,6 +35,10 @@ class WebhookDestination:
     def __repr__(self) -> str:
         return f"WebhookDestination(slug={self.slug!r}, base_url={self.base_url!r})"
 
+    @property
+    def changes_emails(self) -> bool:
+        return False
+
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         if self._is_left_out(call):
             return Skipped(reason="the call's integrations leave webhooks out")

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from engage_sync.destinations.protocol import Request
-from tests.unit.destinations.calls import body, call, refused, sent, skipped
+from engage_sync.destinations.protocol import Answer, Delivered, Rejected, Request
+from tests.unit.destinations.calls import body, call, iterable, refused, sent, skipped
 
 
 def identify(traits: dict[str, Any] | None = None, **overrides: Any) -> dict[str, Any]:
@@ -293,3 +293,31 @@ def test_alias_without_two_usable_ids_is_not_sent() -> None:
 
 def test_new_email_is_a_new_user_unless_set_otherwise() -> None:
     assert "email_change: update" in skipped(call("alias", previousId="a@x.io", userId="b@x.io")).reason
+
+
+@pytest.mark.parametrize(
+    ("project_type", "path", "expected"),
+    [
+        ("email", "/api/users/updateEmail", {"currentEmail": "a@x.io", "newEmail": "b@x.io"}),
+        ("hybrid", "/api/users/update", {"userId": "u1", "dataFields": {"email": "b@x.io"}}),
+        ("user_id", "/api/users/update", {"userId": "u1", "email": "b@x.io", "dataFields": {"email": "b@x.io"}}),
+    ],
+)
+def test_a_replaced_email_changes_the_user_s(project_type: str, path: str, expected: dict[str, Any]) -> None:
+    change = {"type": "email_change", "previousEmail": "a@x.io", "email": "b@x.io", "userId": "u1"}
+    request = sent(change, project_type=project_type, email_change="update")
+    assert (request.path, request.body) == (path, expected)
+    assert refused({**change, "email": "b@x"}, project_type=project_type, email_change="update").field == "email"
+
+
+def test_nobody_s_email_needs_no_change() -> None:
+    destination = iterable(email_change="update")
+    (request,) = destination.requests(
+        {"type": "email_change", "previousEmail": "a@x.io", "email": "b@x.io", "userId": "u1"}
+    )
+    unknown = Answer(status=400, headers={}, body=b'{"code": "UnknownEmailError"}')
+    assert destination.outcome(request, unknown) == Delivered()
+    taken = Answer(status=409, headers={}, body=b'{"code": "EmailAlreadyExists"}')
+    assert isinstance(destination.outcome(request, taken), Rejected)
+    (other,) = destination.requests(identify())
+    assert isinstance(destination.outcome(other, unknown), Rejected)
