@@ -148,7 +148,7 @@ def repeat(url: str, sample: int, copies: int) -> None:
     """Every `sample`th order, and the same people and orders under new ids; indexes are made anew afterwards."""
     with psycopg.connect(url, autocommit=True) as connection:
         began = time.perf_counter()
-        connection.execute("DELETE FROM events WHERE id % %s <> 0", (sample,))
+        connection.execute("DELETE FROM events WHERE mod(id, %s) <> 0", (sample,))
         connection.execute("DROP INDEX ix_events_name_timestamp, ix_events_future")
         connection.execute("ALTER TABLE events DROP CONSTRAINT pk_events")
         row = connection.execute("SELECT max(id) FROM profiles").fetchone()

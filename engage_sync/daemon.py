@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import timedelta
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -75,11 +76,13 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
     listener = Listener(direct, [channels.INBOX, channels.TOUCHES, channels.OUTBOX])
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(supervisor.end_with_parent(stop), name="parent")
-        for role in apart:
-            tasks.create_task(supervisor.keep_running(role, settings.workspace.resolve(), stop), name=role)
+        starting = {role: asyncio.Event() for role in apart}
+        for role, started in starting.items():
+            running = supervisor.keep_running(role, settings.workspace.resolve(), started, stop)
+            tasks.create_task(running, name=role)
         tasks.create_task(listener.run(stop), name="listener")
         if "serve" in roles:
-            tasks.create_task(_serve(parts, stop), name="api")
+            tasks.create_task(_serve(parts, starting, stop), name="api")
         if "schedule" in roles:
             scheduler = Scheduler(
                 parts.engine,
@@ -88,16 +91,18 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
                 lookback=parts.workspace.schedule.lookback,
                 limits=parts.workspace.limits,
                 listener=listener,
+                keep=timedelta(days=settings.keep_days),
             )
             tasks.create_task(scheduler.run(stop), name="scheduler")
         if "deliver" in roles:
             deliverer = build_deliverer(parts, listener)
             tasks.create_task(deliverer.run(stop), name="deliverer")
+        supervisor.say_started()
         log.info("started", roles=sorted(roles), port=settings.port if "serve" in roles else None)
     log.info("stopped")
 
 
-async def _serve(parts: Runtime, stop: asyncio.Event) -> None:
+async def _serve(parts: Runtime, starting: Mapping[str, asyncio.Event], stop: asyncio.Event) -> None:
     """The HTTP server and the group committer behind it."""
     settings = parts.settings
     registry_ = CollectorRegistry()
@@ -110,7 +115,7 @@ async def _serve(parts: Runtime, stop: asyncio.Event) -> None:
         webhook_sources=_webhook_sources(parts),
         accept=committer,
         settings=settings,
-        readiness=Readiness(parts.engine),
+        readiness=Readiness(parts.engine, starting),
         metrics=metrics,
         registry=registry_,
     )

@@ -24,15 +24,23 @@ from engage_sync.definitions.scenarios import Scenario, load_with_scenarios
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
 from engage_sync.destinations.protocol import Destination
+from engage_sync.destinations.settings import nearest
 from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.ingest.sources import ensure_sources
 from engage_sync.outbox import destinations_table
 from engage_sync.settings import Settings, environment_of
 from engage_sync.sync.catalog import Context
+from engage_sync.sync.forwarding import Routes
 
 if TYPE_CHECKING:
     from engage_sync.database.listener import Listener
     from engage_sync.delivery.deliverer import Deliverer
+
+
+_MANY_EMAILS = (
+    "setting 'email_change': update is for people with one email; add to engage.yml: limits: {email: 1}"
+    " (or set email_change: new_user)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +91,13 @@ def _setting_problems(workspace: Workspace, config: DestinationConfig) -> list[e
     """What a destination has against its settings, at the line that names each."""
     lines = (workspace.path / "engage.yml").read_text(encoding="utf-8").splitlines()
     if config.type not in registry.types():
-        known = ", ".join(registry.types())
-        sentences = [("type", f"unknown type {config.type!r} of destination {config.slug}; known: {known}")]
+        hint = nearest(config.type, registry.types())
+        sentences = [("type", f"unknown type {config.type!r} of destination {config.slug}{hint}")]
     else:
         sentences = registry.settings_problems(config.type, config.settings)
         sentences += registry.rate_limit_problems(config.type, config.rate_limits)
+        if not sentences and registry.build(config).changes_emails and workspace.limit("email") != 1:
+            sentences = [("email_change", _MANY_EMAILS)]
     start = next((number for number, line in enumerate(lines) if line.strip().startswith(f"{config.slug}:")), 0)
     problems = []
     for name, sentence in sentences:
@@ -135,13 +145,13 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             workspace=workspace,
             engine=engine,
             source_ids=sources,
-            context=_context(settings, destinations),
+            context=_context(settings, destinations, _routes(workspace, sources, destinations)),
         )
     finally:
         engine.dispose()
 
 
-def _context(settings: Settings, destinations: Mapping[str, int]) -> Context:
+def _context(settings: Settings, destinations: Mapping[str, int], routes: Routes) -> Context:
     stopping = threading.Event()
     warehouse = Warehouse(
         url=settings.warehouse_url or SecretStr(database.database_url(settings)),
@@ -149,7 +159,22 @@ def _context(settings: Settings, destinations: Mapping[str, int]) -> Context:
         most_rows=settings.sql_rows,
         stopping=stopping,
     )
-    return Context(destinations=destinations, patience=settings.compute_timeout, warehouse=warehouse, stopping=stopping)
+    return Context(
+        destinations=destinations,
+        routes=routes,
+        patience=settings.compute_timeout,
+        warehouse=warehouse,
+        stopping=stopping,
+    )
+
+
+def _routes(workspace: Workspace, sources: Mapping[str, int], destinations: Mapping[str, int]) -> Routes:
+    connected = [(slug, config.slug) for config in workspace.destinations for slug in set(config.connected_sources)]
+    by_source: dict[int, list[int]] = {}
+    for source, destination in sorted(connected):
+        by_source.setdefault(sources[source], []).append(destinations[destination])
+    changing = [config.slug for config in workspace.destinations if registry.build(config).changes_emails]
+    return Routes(sources=by_source, email_changes=[destinations[slug] for slug in changing])
 
 
 def deliverer(parts: Runtime, listener: Listener | None = None) -> Deliverer:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -32,6 +34,7 @@ from engage_sync.snapshots import states
 from engage_sync.snapshots.runs import Cause
 from engage_sync.snapshots.states import State
 from engage_sync.sync import compute as computation
+from engage_sync.sync import retention
 from engage_sync.sync.batches import RunReport, compute_one
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.ingest import resolve_inbox
@@ -45,6 +48,10 @@ _ASK_EVERY = 5.0
 # How often the edges of real-time definitions are swept, and the longest that a lost notification delays anything.
 _POLL = 1.0
 _LEADER_RETRY = 2.0
+# How long a run beside the rounds pauses after each of its transactions, for each second that it took.
+_RESTS = 1.5
+# How long a definition that failed waits before it is tried again.
+_FIRST_WAIT, _LONGEST_WAIT = 60.0, 3600.0
 # How long the resolver waits for a turn of real time to end before it goes on beside it, and the reverse.
 _LONGEST_TURN = 0.03
 # Definitions that are computed alone at the same time, each with a connection of its own.
@@ -66,13 +73,15 @@ class Scheduler:
         lookback: str,
         limits: Mapping[str, int],
         listener: Listener,
+        keep: timedelta = timedelta(days=14),
     ) -> None:
         self._engine = engine
         self._direct_url = direct_url
-        self._context = context
+        self._context = replace(context, rests=_RESTS)
         self._lookback = lookback
         self._limits = limits
         self._listener = listener
+        self._keep = keep
         self._catalog: Catalog | None = None
         self._catalog_mark: tuple[Any, ...] | None = None
         self._at_once: list[StoredDefinition] = []
@@ -80,6 +89,8 @@ class Scheduler:
         self._threads = ThreadPoolExecutor(_ALONE, thread_name_prefix="computing alone")
         self._alone: dict[int, Future[RunReport | None]] = {}
         self._turn_taking = asyncio.Lock()
+        # When definitions that failed, by id and version, are tried again (monotonic), and how long they waited for it.
+        self._tries: dict[tuple[int, int], tuple[float, float]] = {}
         self.is_leader = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -112,7 +123,10 @@ class Scheduler:
         together: list[StoredDefinition] = []
         later = self._keys_under_way(catalog)
         for definition in catalog.definitions:
-            if definition.id not in new and not self._is_due(definition, known[definition.id], now):
+            state = known[definition.id]
+            if definition.id not in new and not self._is_due(definition, state, now):
+                continue
+            if not self._may_be_tried(definition, state):
                 continue
             if definition.key in later or references(definition.spec.tree) & later:
                 later.add(definition.key)
@@ -147,7 +161,7 @@ class Scheduler:
 
     def resolve(self) -> int:
         """Resolve one batch of the inbox; returns how many calls it took."""
-        return resolve_inbox(self._engine, self._limits).taken
+        return resolve_inbox(self._engine, self._limits, routes=self._context.routes).taken
 
     # --- what takes long ----------------------------------------------------------------------------------------
 
@@ -280,6 +294,21 @@ class Scheduler:
     def _upkeep(self) -> None:
         with self._engine.begin() as connection:
             migrate.ensure_partitions(connection)
+        retention.clean(self._engine, self._keep)
+
+    def _may_be_tried(self, definition: StoredDefinition, state: State) -> bool:
+        """Whether one that failed is tried again now: after a minute, and each time in a row after twice as long."""
+        known = (definition.id, definition.version)
+        if state.error is None:
+            self._tries.pop(known, None)
+            return True
+        now = time.monotonic()
+        due, waited = self._tries.get(known, (0.0, 0.0))
+        if now < due:
+            return False
+        waits = min(2 * waited, _LONGEST_WAIT) or _FIRST_WAIT
+        self._tries[known] = (now + waits, waits)
+        return waited > 0
 
     # --- what is due --------------------------------------------------------------------------------------------
 

@@ -47,6 +47,9 @@ class Settings(BaseSettings):
         default=None, description="A Postgres URL that SQL traits are read from. Unset: engage-sync's own database."
     )
     sql_rows: int = Field(default=5_000_000, ge=1, description="Rows that one SQL trait may give.")
+    keep_days: int = Field(
+        default=14, ge=1, description="Days that delivered messages, rejects and closed dead letters are kept."
+    )
     inbox_wait: float = Field(
         default=0.002, ge=0, le=1, description="Seconds that accepted calls wait for others to share their commit."
     )

@@ -19,8 +19,9 @@ from engage_sync import waiting
 
 log = structlog.get_logger(__name__)
 
-# The process whose end is a role's own, in a role's environment.
+# In a role's environment: the process whose end is its own, and where it says that it works.
 _PARENT = "ENGAGE_SYNC_PARENT_PROCESS"
+_STARTED = "ENGAGE_SYNC_STARTED_FD"
 _ASK_FOR_PARENT = 0.5
 _FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
 # A role that lived this long died of something new.
@@ -29,13 +30,16 @@ _LIVED = 60.0
 _PATIENCE_AT_STOP = 18.0
 
 
-async def keep_running(role: str, workspace: Path, stop: asyncio.Event) -> None:
-    """Run `engage-sync ROLE` until `stop`; whenever it dies, again, a little later each time in a row."""
+async def keep_running(role: str, workspace: Path, started: asyncio.Event, stop: asyncio.Event) -> None:
+    """Run `engage-sync ROLE` until `stop`; whenever it dies, again, a little later each time in a row.
+
+    `started` is set when it works for the first time.
+    """
     loop = asyncio.get_running_loop()
     retry = _FIRST_RETRY
     while not stop.is_set():
         began = loop.time()
-        process = await _start(role, workspace)
+        process = await _start(role, workspace, started)
         code = await _until_end(process, stop)
         if stop.is_set():
             return
@@ -56,18 +60,43 @@ async def end_with_parent(stop: asyncio.Event) -> None:
         await waiting.first(stop, seconds=_ASK_FOR_PARENT)
 
 
-async def _start(role: str, workspace: Path) -> asyncio.subprocess.Process:
-    # In a session of its own: Ctrl+C reaches `up` alone, which stops its roles in order.
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "engage_sync",
-        "-C",
-        str(workspace),
-        role,
-        env={**os.environ, _PARENT: str(os.getpid())},
-        start_new_session=True,
-    )
+def say_started() -> None:
+    """In a role that `up` started: tell it that this one works; elsewhere, do nothing."""
+    place = os.environ.pop(_STARTED, None)
+    if place is not None:
+        with contextlib.suppress(OSError):
+            os.write(int(place), b"!")
+            os.close(int(place))
+
+
+async def _start(role: str, workspace: Path, started: asyncio.Event) -> asyncio.subprocess.Process:
+    ours, theirs = os.pipe()
+    try:
+        # In a session of its own: Ctrl+C reaches `up` alone, which stops its roles in order.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "engage_sync",
+            "-C",
+            str(workspace),
+            role,
+            env={**os.environ, _PARENT: str(os.getpid()), _STARTED: str(theirs)},
+            pass_fds=(theirs,),
+            start_new_session=True,
+        )
+    finally:
+        os.close(theirs)
+    loop = asyncio.get_running_loop()
+
+    def hear() -> None:
+        loop.remove_reader(ours)
+        # Nothing but the end of the pipe comes from one that died before.
+        if os.read(ours, 1):
+            started.set()
+        os.close(ours)
+
+    loop.add_reader(ours, hear)
+    return process
 
 
 async def _until_end(process: asyncio.subprocess.Process, stop: asyncio.Event) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import sqlalchemy.exc
 from sqlalchemy import Engine
@@ -17,16 +19,20 @@ _SECONDS_TO_ANSWER = 5.0
 
 
 class Readiness:
-    """Asks the database, and remembers the answer for a second."""
+    """Asks the database, and remembers the answer for a second. `starting`: roles of `up` that must work first."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, starting: Mapping[str, asyncio.Event] = MappingProxyType({})) -> None:
         self._engine = engine
+        self._starting = starting
         self._asked_at = float("-inf")
         self._problem: str | None = None
         self._asking = asyncio.Lock()
 
     async def problem(self) -> str | None:
         """What is missing, in words that anybody may read; None when ready."""
+        for role, started in self._starting.items():
+            if not started.is_set():
+                return f"{role} is starting."
         async with self._asking:
             if time.monotonic() - self._asked_at > _SECONDS_REMEMBERED:
                 try:

@@ -98,7 +98,7 @@ def _compute(
     runtime: Runtime, keys: Sequence[str] | None, as_of: datetime | None, *, full: bool, quiet: bool
 ) -> list[RunReport]:
     # What came by HTTP and still lies in the inbox belongs to now.
-    while ingest.resolve_inbox(runtime.engine, runtime.workspace.limits).taken:
+    while ingest.resolve_inbox(runtime.engine, runtime.workspace.limits, routes=runtime.context.routes).taken:
         pass
     with output.progress(quiet=quiet) as display:
         return computation.compute(

@@ -42,6 +42,9 @@ def import_files(
 ) -> None:
     """Import Segment calls, or rows of a table; safe to run again, as every call counts once.
 
+    What is imported counts for audiences and traits, and is not forwarded to destinations as it stands: that is for
+    calls that come in by the tracking API.
+
     Rows that can't be stored are written to FILE.rejects.jsonl with their number and the reason.
 
     Examples:
@@ -93,7 +96,7 @@ def import_files(
                 files,
                 source_id,
                 runtime.workspace.limits,
-                ImportOptions(mapping=mapping),
+                ImportOptions(mapping=mapping, routes=runtime.context.routes),
                 progress=show,
             )
     row = {name: getattr(report, name) for name in report.__dataclass_fields__}

@@ -138,10 +138,17 @@ def list_dead_letters(
         output.json(rows)
         return
     output.table(
-        rows,
-        {"id": "id", "failed_at": "failed at", "destination": "destination", "key": "definition",
+        [{**asdict(letter), "about": letter.key or _forwarded(letter)} for letter in found],
+        {"id": "id", "failed_at": "failed at", "destination": "destination", "about": "of",
          "identity_value": "identity", "call_type": "call", "attempts": "attempts", "reason": "reason"},
     )  # fmt: skip
+
+
+def _forwarded(letter: letters.DeadLetter) -> str | None:
+    """What a call that no definition made is known by: 'web: Order Completed'."""
+    if letter.source is None:
+        return None
+    return f"{letter.source}: {letter.value}" if letter.value else letter.source
 
 
 def replay(context: typer.Context, numbers: Numbers = None, everything: Everything = False, json: Json = False) -> None:

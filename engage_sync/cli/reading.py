@@ -80,6 +80,13 @@ def show_profile(found: dict[str, Any]) -> None:
         )
     if found["audiences"]:
         output.table(found["audiences"], {"key": "key", "member": "member", "since": "since"}, title="Audiences")
+    if found["forwarded"]:
+        output.table(
+            found["forwarded"],
+            {"timestamp": "timestamp", "destination": "destination", "source": "source", "call_type": "call",
+             "name": "name", "status": "status", "reason": "reason"},
+            title="Forwarded",
+        )  # fmt: skip
     if found["events"]:
         output.table(
             found["events"], {"timestamp": "timestamp", "event": "event", "properties": "properties"}, title="Events"
@@ -116,5 +123,13 @@ def _definitions(context: typer.Context, kind: str, limit: int | None, json: boo
         return
     output.table(
         found,
-        {"key": "key", "name": "name", "members": "members", "as_of": "as of", "enabled": "enabled", "error": "error"},
+        {
+            "key": "key",
+            "name": "name",
+            "members": "members",
+            "as_of": "as of",
+            "last_run_ms": "last run ms",
+            "enabled": "enabled",
+            "error": "error",
+        },
     )

@@ -140,10 +140,6 @@ def _warnings(shape: EngageShape, file: YamlFile) -> list[errors.Problem]:
     found = []
     if shape.guard is not None:
         found.append(file.problem(file.at_key(("guard",)), f"guard {NOT_YET}"))
-    for slug, destination in shape.destinations.items():
-        if destination.connected_sources:
-            place = file.at_key(("destinations", slug, "connected_sources"))
-            found.append(file.problem(place, f"connected_sources {NOT_YET}"))
     return found
 
 

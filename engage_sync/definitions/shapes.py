@@ -111,7 +111,9 @@ class SourceShape(Shape):
 class DestinationShape(Shape):
     type: Text = Field(description="Which kind of destination, such as iterable.")
     settings: dict[str, Any] = Field(default={}, description="The destination's own settings.")
-    connected_sources: list[Text] = Field(default=[], description="Sources whose own calls are forwarded as well.")
+    connected_sources: list[Text] = Field(
+        default=[], description="Sources whose own calls are forwarded as they come in."
+    )
     rate_limits: dict[str, Rate] = Field(default={}, description="Requests a second, by kind of call.")
 
 

@@ -40,7 +40,8 @@ class Report(Tally):
     def settled(self, settlements: Iterable[Settlement]) -> None:
         for settlement in settlements:
             self.count(settlement)
-            self.by_key.setdefault(_key(settlement.message), Tally()).count(settlement)
+            if settlement.message.definition_id is not None:
+                self.by_key.setdefault(_key(settlement.message), Tally()).count(settlement)
 
 
 def _key(message: Message) -> str:

@@ -59,7 +59,10 @@ class Warehouse:
     def describe(self, sql: str) -> tuple[str, ...]:
         """The columns of a statement besides the identifier's. Raises errors.ComputationFailed."""
         with self._transaction() as connection, _told(sql):
-            cursor = connection.execute(f"{_BEFORE}{statements.without_end(sql)}{_AFTER} LIMIT 0".encode())
+            # Prepared, as what is executed at once may be several statements, COMMIT among them.
+            cursor = connection.execute(
+                f"{_BEFORE}{statements.without_end(sql)}{_AFTER} LIMIT 0".encode(), prepare=True
+            )
             return _columns(connection, cursor.description or ())[1]
 
     @contextlib.contextmanager

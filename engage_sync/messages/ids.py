@@ -26,6 +26,14 @@ def message_id(
     return "personas_" + _letters(json.dumps(parts).encode())
 
 
+def forwarded_id(*, installation: UUID, destination: str, source: str, message_id: str) -> str:
+    """`forwarded_` and 27 letters and digits, for a source's call. `destination` and `source` are slugs.
+
+    Not the source's own id: that is unique within its source only.
+    """
+    return "forwarded_" + _letters(json.dumps([str(installation), destination, source, message_id]).encode())
+
+
 def space_id(installation: UUID, slug: str) -> str:
     """`spa_` and 27 letters and digits: the id that a space leaves under."""
     return "spa_" + _letters(json.dumps([str(installation), "space", slug]).encode())

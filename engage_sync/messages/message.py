@@ -23,20 +23,24 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """One identity to be told one value. `subject` is None where the definition's row is gone.
+    """One identity to be told one value, or a call to be passed on. `subject` is None where the definition is gone.
 
     `user_id` is the profile's, and goes along; the identity that is told is `identity_type` and `identity_value`.
+    A `call` is said as it stands, and no definition's: one of the source with this slug, or, without a source, that an
+    email changed. `as_of` is when it happened.
     """
 
     id: int
     destination_id: int
     profile_id: int
-    definition_id: int
+    definition_id: int | None
     identity_type: str
     identity_value: str
     call_type: str
     value: Any
-    told_version: int
+    told_version: int | None
     as_of: datetime
     user_id: str | None
     subject: Subject | None
+    source: str | None = None
+    call: dict[str, Any] | None = None

@@ -13,19 +13,24 @@ from engage_sync.messages.message import Message, Subject
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sender:
-    """Who speaks, and to whom. `integration` is the destination's name as calls address it ("Iterable")."""
+    """Who speaks, and to whom.
+
+    `integration` is the destination's name as calls address it ("Iterable"); without one they address nobody.
+    """
 
     installation: UUID
     space_slug: str
     space_id: str
     destination_slug: str
-    integration: str
+    integration: str | None
 
 
 def render(message: Message, sender: Sender) -> dict[str, Any] | None:
     """The Segment call; None where the definition's version names no event for what happened, or is gone."""
+    if message.call is not None:
+        return _passed_on(message, message.call, sender)
     subject = message.subject
-    if subject is None:
+    if subject is None or message.told_version is None:
         return None
     email = message.identity_value if message.identity_type == "email" else None
     call: dict[str, Any] = {"type": message.call_type}
@@ -57,12 +62,26 @@ def render(message: Message, sender: Sender) -> dict[str, Any] | None:
             # Last, so that an audience with the key "email" can't change whom the call is about.
             call["traits"]["email"] = email
     call["context"] = context
-    call["integrations"] = {"All": False, sender.integration: True}
+    if sender.integration is not None:
+        call["integrations"] = {"All": False, sender.integration: True}
     return call
 
 
 def _traits(subject: Subject, value: Any) -> dict[str, Any]:
     return dict(value) if subject.is_row else {subject.key: value}
+
+
+def _passed_on(message: Message, call: dict[str, Any], sender: Sender) -> dict[str, Any]:
+    """The call as it came, at the instant that stands for its own, under the id by which this destination knows it."""
+    passed_on = {**call, "timestamp": _instant(message.as_of)}
+    if message.source is not None:
+        passed_on["messageId"] = ids.forwarded_id(
+            installation=sender.installation,
+            destination=sender.destination_slug,
+            source=message.source,
+            message_id=call["messageId"],
+        )
+    return passed_on
 
 
 def _event(subject: Subject, value: Any) -> str | None:

@@ -66,6 +66,7 @@ _LOAD = text(
     SELECT message.id, message.profile_id, message.definition_id, message.identity_type, message.identity_value,
            message.call_type, message.value, message.told_version, message.as_of, identity.value AS user_id,
            definitions.public_id, definitions.kind, definitions.key, version.document -> 'sql' IS NOT NULL AS is_row,
+           message.call, sources.slug AS source,
            CASE WHEN message.call_type = 'track'
              THEN version.document #> ARRAY['destinations', destinations.slug, 'track'] END AS track
     FROM unnest(CAST(:profiles AS bigint[])) AS lane (profile_id)
@@ -75,6 +76,7 @@ _LOAD = text(
       ORDER BY messages.id LIMIT :messages
     ) AS message
     JOIN destinations ON destinations.id = message.destination_id
+    LEFT JOIN sources ON sources.id = message.source_id
     LEFT JOIN definitions ON definitions.id = message.definition_id
     LEFT JOIN definition_versions AS version
       ON version.definition_id = message.definition_id AND version.version = message.definition_version
@@ -218,4 +220,6 @@ def _message(row: Any, destination_id: int) -> Message:
         as_of=row.as_of,
         user_id=row.user_id,
         subject=subject,
+        source=row.source,
+        call=row.call,
     )

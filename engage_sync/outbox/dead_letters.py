@@ -22,11 +22,16 @@ from engage_sync.snapshots.settled import Ended, ToldKey
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadLetter:
-    """`request` is what was sent, without headers; `answer` the first bytes of what came back."""
+    """`request` is what was sent, without headers; `answer` the first bytes of what came back.
+
+    `key` is the definition's; of a forwarded call it is None, `source` the slug of its source, and `value` what it is
+    known by, such as an event's name.
+    """
 
     id: int
     destination: str
     key: str | None
+    source: str | None
     identity_type: str
     identity_value: str
     call_type: str
@@ -57,11 +62,12 @@ _CHOSEN = """
 """
 _LIST = text(
     """
-    SELECT dead_letters.id, destinations.slug, definitions.key, identity_type, identity_value, call_type, value,
-           attempts, reason, request, answer, status, failed_at
+    SELECT dead_letters.id, destinations.slug, definitions.key, sources.slug AS source, identity_type, identity_value,
+           call_type, value, attempts, reason, request, answer, status, failed_at
     FROM dead_letters
     JOIN destinations ON destinations.id = dead_letters.destination_id
     LEFT JOIN definitions ON definitions.id = dead_letters.definition_id
+    LEFT JOIN sources ON sources.id = dead_letters.source_id
     WHERE
     """  # noqa: S608 - constants of this module
     + _CHOSEN
@@ -80,19 +86,28 @@ _LOCK = text(
 _OVERTAKEN = text(
     """
     SELECT dead_letters.id FROM dead_letters
-    JOIN told USING (identity_value, identity_type, destination_id, definition_id, call_type)
-    WHERE dead_letters.id = ANY(CAST(:ids AS bigint[])) AND dead_letters.call_type = 'identify'
-      AND told.version > dead_letters.told_version
+    LEFT JOIN told USING (identity_value, identity_type, destination_id, definition_id, call_type)
+    WHERE dead_letters.id = ANY(CAST(:ids AS bigint[]))
+      AND (dead_letters.call_type = 'identify' AND told.version > dead_letters.told_version
+           -- Since it was refused, the two emails are told apart.
+           OR dead_letters.call_type = 'email_change')
     """
 )
 _MARK = text("UPDATE dead_letters SET status = :status WHERE id = ANY(CAST(:ids AS bigint[]))")
 # Under the told version that it had, and so under the same message id: a destination that did take it knows it again.
+# A source's identify leaves out the traits of which something newer was said since.
 _APPEND = text(
     """
     INSERT INTO messages (destination_id, profile_id, definition_id, definition_version, run_id, identity_type,
-                          identity_value, call_type, value, told_version, as_of)
+                          identity_value, call_type, value, told_version, as_of, source_id, call)
     SELECT destination_id, profile_id, definition_id, definition_version, run_id, identity_type, identity_value,
-           call_type, value, told_version, as_of
+           call_type, value, told_version, as_of, source_id,
+           CASE WHEN call_type = 'identify' AND call ? 'traits' THEN jsonb_set(call, '{traits}', (
+             SELECT coalesce(jsonb_object_agg(said.name, said.value), '{}')
+             FROM jsonb_each(call -> 'traits') AS said (name, value)
+             LEFT JOIN traits ON traits.profile_id = dead_letters.profile_id AND traits.name = said.name
+             WHERE said.name = 'email' OR traits.timestamp IS NULL OR traits.timestamp <= dead_letters.as_of
+           )) ELSE call END
     FROM dead_letters WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY message_id
     """
 )
@@ -137,14 +152,17 @@ def replay(
     if not rows:
         return Replayed(waiting=0, obsolete=0), None
     # Computations hold what their identities were told until they commit; what they hold is left open for another time.
-    held = settled.lock(connection, {_key(row) for row in rows})
+    held = settled.lock(connection, {each for row in rows if (each := _key(row))})
     free = [row for row in rows if _key(row) not in held]
     overtaken = set(connection.execute(_OVERTAKEN, {"ids": [row.id for row in free]}).scalars())
     again = [row for row in free if row.id not in overtaken]
     connection.execute(_MARK, {"ids": sorted(overtaken), "status": "obsolete"})
     connection.execute(_MARK, {"ids": [row.id for row in again], "status": "replayed"})
     connection.execute(_APPEND, {"ids": [row.id for row in again]})
-    settled.restore(connection, [Ended(key=_key(row), told_version=row.told_version, value=row.value) for row in again])
+    told = [(_key(row), row) for row in again]
+    settled.restore(
+        connection, [Ended(key=each, told_version=row.told_version, value=row.value) for each, row in told if each]
+    )
     lanes.open_lanes(connection, [(row.profile_id, row.destination_id) for row in again], Priority.TICK)
     channels.notify(connection, channels.OUTBOX)
     return Replayed(waiting=len(again), obsolete=len(overtaken)), rows[-1].id
@@ -154,7 +172,9 @@ def _chosen(ids: Sequence[int] | None, destination: str | None, key: str | None,
     return {"ids": None if ids is None else list(ids), "destination": destination, "key": key, "status": status}
 
 
-def _key(row: Row[Any]) -> ToldKey:
+def _key(row: Row[Any]) -> ToldKey | None:
+    if row.definition_id is None:
+        return None
     return ToldKey(row.identity_value, row.identity_type, row.destination_id, row.definition_id, row.call_type)
 
 
@@ -163,6 +183,7 @@ def _dead_letter(row: Row[Any]) -> DeadLetter:
         id=row.id,
         destination=row.slug,
         key=row.key,
+        source=row.source,
         identity_type=row.identity_type,
         identity_value=row.identity_value,
         call_type=row.call_type,

@@ -1,6 +1,6 @@
 """The end of an attempt: taken, failed for good, or to be tried again.
 
-Writes `messages`, `delivered` and `dead_letters`; `told` by way of snapshots/settled. Only what lies in a lane that is
+Writes `messages`, `delivered` and `dead_letters`; `told` by way of snapshots/. Only what lies in a lane that is
 still this worker's is settled: another one may have begun the message anew.
 """
 
@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 import orjson
 from sqlalchemy import Connection, text
 
-from engage_sync.database import pipeline
+from engage_sync.database import channels, pipeline
+from engage_sync.messages.forwarded import EMAIL_CHANGE
 from engage_sync.messages.message import Message
-from engage_sync.snapshots import settled
+from engage_sync.profiles import store
+from engage_sync.snapshots import emails, settled
 from engage_sync.snapshots.settled import Ended, ToldKey
 
 # Enough to see what a destination complains of; some answer with whole pages.
@@ -86,9 +88,9 @@ _TAKEN = text(
     + _OURS
     + """), kept AS (
       INSERT INTO delivered (id, destination_id, profile_id, definition_id, definition_version, run_id, identity_type,
-                             identity_value, call_type, value, told_version, as_of, enqueued_at, attempts)
+                             identity_value, call_type, value, told_version, as_of, enqueued_at, attempts, source_id)
       SELECT id, destination_id, profile_id, definition_id, definition_version, run_id, identity_type, identity_value,
-             call_type, value, told_version, as_of, enqueued_at, attempts
+             call_type, value, told_version, as_of, enqueued_at, attempts, source_id
       FROM gone WHERE id <> ALL(CAST(:skipped AS bigint[]))
     )
     SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version, value::text
@@ -100,17 +102,18 @@ _FAILED = text(
     + _OURS
     + """), kept AS (
       INSERT INTO dead_letters (message_id, destination_id, profile_id, definition_id, definition_version, run_id,
-                                identity_type, identity_value, call_type, value, told_version, as_of, attempts, reason,
-                                request, answer)
+                                identity_type, identity_value, call_type, value, told_version, as_of, attempts,
+                                source_id, call, reason, request, answer)
       SELECT gone.id, gone.destination_id, gone.profile_id, gone.definition_id, gone.definition_version, gone.run_id,
              gone.identity_type, gone.identity_value, gone.call_type, gone.value, gone.told_version, gone.as_of,
-             gone.attempts, failed.reason, failed.request, failed.answer
+             gone.attempts, gone.source_id, gone.call, failed.reason, failed.request, failed.answer
       FROM gone
       JOIN unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[]), CAST(:requests AS jsonb[]),
                   CAST(:answers AS bytea[])) AS failed (id, reason, request, answer) USING (id)
       ORDER BY gone.id
     )
-    SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version, value::text
+    SELECT id, profile_id, identity_value, identity_type, destination_id, definition_id, call_type, told_version,
+           value::text
     FROM gone
     """
 )
@@ -143,7 +146,7 @@ def settle(connection: Connection, worker_id: int, settlements: Sequence[Settlem
     if not pipeline.rows(connection, _HOLD_WORKER, {"worker": worker_id}):
         return Settled(set(), set(), {each.message.id for each in settlements})
     ending = [each for each in settlements if isinstance(each, Taken | Failed)]
-    held = settled.lock(connection, {told_key(each.message) for each in ending})
+    held = settled.lock(connection, {key for each in ending if (key := told_key(each.message))})
     busy = {each.message.id for each in ending if told_key(each.message) in held}
     free = [each for each in settlements if each.message.id not in busy]
     done = (
@@ -155,8 +158,10 @@ def settle(connection: Connection, worker_id: int, settlements: Sequence[Settlem
     return Settled(done, busy, {each.message.id for each in free} - done)
 
 
-def told_key(message: Message) -> ToldKey:
-    """What the identity was told by this message is found by."""
+def told_key(message: Message) -> ToldKey | None:
+    """What the identity was told by this message is found by; None where it is no definition's."""
+    if message.definition_id is None:
+        return None
     return ToldKey(
         message.identity_value,
         message.identity_type,
@@ -175,7 +180,7 @@ def _take(connection: Connection, worker_id: int, taken: Sequence[Taken]) -> set
         "worker": worker_id,
     }
     rows = pipeline.rows(connection, _TAKEN, given)
-    settled.confirm(connection, [_ended(row) for row in rows])
+    settled.confirm(connection, [_ended(row) for row in rows if row.definition_id is not None])
     return {row.id for row in rows}
 
 
@@ -191,8 +196,19 @@ def _fail(connection: Connection, worker_id: int, failed: Sequence[Failed]) -> s
     }
     rows = connection.execute(_FAILED, given).all()
     unknown = {each.message.id for each in failed if each.is_unknown}
-    settled.withdraw(connection, [_ended(row, row.id in unknown) for row in rows])
+    _split_emails(connection, [row for row in rows if row.call_type == EMAIL_CHANGE])
+    settled.withdraw(connection, [_ended(row, row.id in unknown) for row in rows if row.definition_id is not None])
     return {row.id for row in rows}
+
+
+def _split_emails(connection: Connection, changes: Sequence[Any]) -> None:
+    """An email that a destination didn't change is two users there: the person's definitions look at both again."""
+    for row in changes:
+        before = orjson.loads(row.value)
+        emails.split(connection, before=before, after=row.identity_value, destination_id=row.destination_id)
+    if changes:
+        store.touch(connection, [row.profile_id for row in changes])
+        channels.notify(connection, channels.TOUCHES)
 
 
 def _postpone(connection: Connection, worker_id: int, postponed: Sequence[Postponed]) -> set[int]:

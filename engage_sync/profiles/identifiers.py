@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import orjson
+
 from engage_sync.ingest import accept
 
 # (type, value), as in the table `identities`.
@@ -82,6 +84,14 @@ def of_call(body: Mapping[str, Any], limits: Mapping[str, int]) -> tuple[Identif
         found = [identifier for identifier in found if limit(limits, identifier[0]) > 0]
         found.sort(key=_priority)
     return tuple(found)
+
+
+def email_of(trait: bytes | None) -> Identifier | None:
+    """The identifier that the trait `email` is, as JSON text; None where it is none."""
+    found: list[Identifier] = []
+    if trait is not None:
+        _add_email(found, orjson.loads(trait))
+    return found[0] if found else None
 
 
 def is_blocked(value: str) -> bool:

@@ -7,7 +7,7 @@ the calls one by one, except that profiles which appear and are merged away with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -17,8 +17,8 @@ from engage_sync.ingest.calls import IncomingCall
 from engage_sync.profiles import facts as reading
 from engage_sync.profiles import store, traits
 from engage_sync.profiles.facts import Facts
-from engage_sync.profiles.graph import Graph, Node
-from engage_sync.profiles.identifiers import ANONYMOUS_ID, USER_ID, Identifier
+from engage_sync.profiles.graph import EmailChange, Graph, Node
+from engage_sync.profiles.identifiers import ANONYMOUS_ID, EMAIL, USER_ID, Identifier
 
 Rejection = tuple[int, str]
 
@@ -29,7 +29,8 @@ class Resolved:
 
     `rejected` are (index of the call, reason); `adjusted_timestamps` counts calls whose time of arrival stands in for
     an unusable timestamp; `merges` are (lost profile, kept profile), each lost one once, with its final home: the
-    caller moves what later stages hold. `touched` and `created` count profiles.
+    caller moves what later stages hold. `touched` and `created` count profiles. `nodes` are the new calls in their
+    order, and whom each is about (see `homes`); `email_changes` are in the order of their calls.
     """
 
     stored: int
@@ -39,6 +40,15 @@ class Resolved:
     merges: list[tuple[int, int]]
     touched: int
     created: int
+    nodes: list[tuple[Facts, Node]]
+    email_changes: list[EmailChange]
+
+    def homes(self) -> Iterator[tuple[Facts, int]]:
+        """Each new call with the id of its profile, in their order."""
+        for facts, node in self.nodes:
+            profile = node.root().id
+            assert profile is not None
+            yield facts, profile
 
 
 def resolve(connection: Connection, calls: Sequence[IncomingCall], limits: Mapping[str, int]) -> Resolved:
@@ -73,7 +83,8 @@ def resolve_facts(
     store.prepare(connection)
     new = _without_duplicates(connection, found)
     graph = _graph(connection, new, limits)
-    events = [(node, call.event_row) for call in new if (node := graph.resolve(call)) and call.event is not None]
+    nodes = [(call, graph.resolve(call)) for call in new]
+    events = [(node, call.event_row) for call, node in nodes if call.event is not None]
     rows = traits.replay(graph.log, store.traits(connection, traits.needed(graph.log)))
     roots = list({id(node): node for node in map(Node.root, (*graph.holders.values(), *graph.created))}.values())
     created = [node for node in roots if node.id is None]
@@ -92,6 +103,7 @@ def resolve_facts(
     store.write_profiles(
         connection, created, [node for node in touched if "identity" in node.reasons and id(node) not in made]
     )
+    store.forget_identities(connection, graph.forgotten)
     store.write_identities(connection, graph.learnt)
     store.write_traits(connection, rows)
     store.write_events(connection, events)
@@ -105,6 +117,8 @@ def resolve_facts(
         merges=merges,
         touched=len(touched),
         created=len(created),
+        nodes=nodes,
+        email_changes=graph.email_changes,
     )
 
 
@@ -132,7 +146,7 @@ def _graph(connection: Connection, calls: Sequence[Facts], limits: Mapping[str, 
         held = set(map(holders.get, candidates))
         if len(held) > 1:
             changing.update((profile_id, nodes[profile_id]) for profile_id in held if profile_id is not None)
-    store.load(connection, changing)
+    store.load(connection, changing, emails=limits.get(EMAIL) == 1)
     return Graph(
         limits=limits,
         holders={identifier: nodes[profile_id] for identifier, profile_id in holders.items()},

@@ -31,6 +31,14 @@ _PROFILES = text(
     " FROM profiles WHERE id = ANY(:ids)"
 )
 _COUNTS = text("SELECT profile_id, type, count(*) FROM identities WHERE profile_id = ANY(:ids) GROUP BY 1, 2")
+_EMAILS = text(
+    """
+    SELECT identities.profile_id, identities.value,
+           (extract(epoch FROM traits.timestamp) * 1000000)::bigint - 946684800000000 AS said_at
+    FROM identities LEFT JOIN traits ON traits.profile_id = identities.profile_id AND traits.name = 'email'
+    WHERE identities.profile_id = ANY(:ids) AND identities.type = 'email' ORDER BY identities.id
+    """
+)
 _EVENTS = text(
     """
     SELECT asked.id, counted.events
@@ -82,8 +90,8 @@ def holders(connection: Connection, wanted: Iterable[Identifier]) -> dict[Identi
     return found
 
 
-def load(connection: Connection, nodes: Mapping[int, Node]) -> None:
-    """Fill in what is stored of the nodes, by their ids."""
+def load(connection: Connection, nodes: Mapping[int, Node], *, emails: bool) -> None:
+    """Fill in what is stored of the nodes, by their ids; on demand also the email of each, the newest of several."""
     if not nodes:
         return
     ids = list(nodes)
@@ -92,6 +100,11 @@ def load(connection: Connection, nodes: Mapping[int, Node]) -> None:
         node.age, node.public_id, node.is_known = (created, id_), public_id, is_known
     for id_, type_, count in connection.execute(_COUNTS, {"ids": ids}):
         nodes[id_].counts[type_] = count
+    if emails:
+        for id_, email, said_at in connection.execute(_EMAILS, {"ids": ids}):
+            nodes[id_].email = email
+            if said_at is not None:
+                nodes[id_].email_at = said_at
 
 
 def count_events(connection: Connection, ids: Iterable[int]) -> dict[int, int]:
@@ -190,6 +203,14 @@ _INSERT_MERGES = text(
     """
 )
 
+_FORGET = text(
+    """
+    DELETE FROM identities USING unnest(CAST(:types AS text[]), CAST(:values AS text[])) AS forgotten (type, value)
+    WHERE identities.value = forgotten.value AND identities.type = forgotten.type
+    """
+)
+_TOUCH = text("INSERT INTO touches (profile_id, reasons) SELECT unnest(CAST(:ids AS bigint[])), ARRAY['identity']")
+
 _RECEIVED_ROW = struct.Struct(">hi16sih")
 _PROFILE_ROW = struct.Struct(">hiqi?")
 _PROFILE_FIELD = struct.Struct(">hiq")
@@ -236,6 +257,19 @@ def write_profiles(connection: Connection, created: Sequence[Node], changed: Seq
         connection.execute(
             _INSERT_MERGES, {"public_ids": [public_id for public_id, _ in lost], "ids": [id_ for _, id_ in lost]}
         )
+
+
+def forget_identities(connection: Connection, forgotten: Sequence[Identifier]) -> None:
+    """Nobody holds these any more. Before `write_identities`, as somebody else may learn one of them in the batch."""
+    if forgotten:
+        connection.execute(
+            _FORGET, {"types": [each[0] for each in forgotten], "values": [each[1] for each in forgotten]}
+        )
+
+
+def touch(connection: Connection, profiles: Sequence[int]) -> None:
+    """Every definition looks at these again."""
+    connection.execute(_TOUCH, {"ids": list(profiles)})
 
 
 def write_identities(connection: Connection, learnt: Sequence[tuple[Identifier, Node, int]]) -> None:

@@ -35,11 +35,18 @@ _DEFINITIONS = text(
     SELECT definitions.key, definitions.public_id AS id, definitions.kind, definition_versions.document,
            definitions.enabled, definitions.file, definitions.version, coalesce(computations.members, 0) AS members,
            computations.version IS NOT DISTINCT FROM definitions.version AS is_computed, computations.as_of,
-           computations.error, definitions.created_at, definitions.updated_at
+           computations.error, computations.cost AS microseconds_a_person, latest.duration_ms AS last_run_ms,
+           definitions.created_at, definitions.updated_at
     FROM definitions
     JOIN definition_versions ON definition_versions.definition_id = definitions.id
       AND definition_versions.version = definitions.version
     LEFT JOIN computations ON computations.definition_id = definitions.id
+    LEFT JOIN LATERAL (
+      -- Real time adds up a row a minute, which says nothing of one computation.
+      SELECT duration_ms FROM runs
+      WHERE runs.definition_id = definitions.id AND runs.minute IS NULL AND runs.finished_at IS NOT NULL
+      ORDER BY runs.id DESC LIMIT 1
+    ) AS latest ON true
     WHERE definitions.kind = :kind AND definitions.deleted_at IS NULL
     ORDER BY definitions.created_at DESC, definitions.id DESC
     """
@@ -112,6 +119,29 @@ _TOLD = text(
     ORDER BY destinations.slug, told.identity_value, definitions.key, told.call_type
     """
 )
+# What no definition made: waiting, taken, or refused.
+_FORWARDED = text(
+    """
+    SELECT destinations.slug AS destination, sources.slug AS source, found.call_type, found.value AS name,
+           found.identity_type, found.identity_value, found.status, found.as_of AS timestamp, found.at, found.reason
+    FROM (
+      (SELECT id, destination_id, source_id, call_type, value, identity_type, identity_value, 'waiting' AS status,
+              as_of, enqueued_at AS at, last_error AS reason
+       FROM messages WHERE profile_id = :profile AND definition_id IS NULL ORDER BY id DESC LIMIT :limit)
+      UNION ALL
+      (SELECT id, destination_id, source_id, call_type, value, identity_type, identity_value, 'delivered', as_of,
+              delivered_at, NULL
+       FROM delivered WHERE profile_id = :profile AND definition_id IS NULL ORDER BY id DESC LIMIT :limit)
+      UNION ALL
+      (SELECT message_id, destination_id, source_id, call_type, value, identity_type, identity_value, status, as_of,
+              failed_at, reason
+       FROM dead_letters WHERE profile_id = :profile AND definition_id IS NULL ORDER BY message_id DESC LIMIT :limit)
+    ) AS found
+    JOIN destinations ON destinations.id = found.destination_id
+    LEFT JOIN sources ON sources.id = found.source_id
+    ORDER BY found.id DESC LIMIT :limit
+    """
+)
 _RUNS = text(
     """
     SELECT runs.id AS run_id, definitions.key, runs.cause, runs.scope, runs.status, runs.as_of, runs.started_at,
@@ -133,7 +163,10 @@ _SUMMARY = text(
 
 
 def definitions(connection: Connection, kind: str) -> list[dict[str, Any]]:
-    """All audiences or computed traits (`kind`), newest first, with what their last computation said."""
+    """All audiences or computed traits (`kind`), newest first, with what their last computation said and took.
+
+    "microseconds_a_person" is what evaluating one person takes, as it was learnt (None: not known yet).
+    """
     found = []
     for row in connection.execute(_DEFINITIONS, {"kind": kind}):
         item = dict(row._mapping)
@@ -183,6 +216,10 @@ def profile(connection: Connection, identifier: str, *, events: int = 50) -> dic
             if each["kind"] != "audience"
         ],
         "told": [dict(row._mapping) for row in connection.execute(_TOLD, given)],
+        "forwarded": [
+            {**row._mapping, "status": "dead letter" if row.status == "open" else row.status}
+            for row in connection.execute(_FORWARDED, {**given, "limit": events})
+        ],
         "events": [dict(row._mapping) for row in connection.execute(_EVENTS, {**given, "limit": events})],
     }
 

@@ -29,6 +29,32 @@ _CLOSE = text(
     FROM counted WHERE computations.definition_id = counted.definition_id
     """
 )
+# Nothing tells when an SQL trait's rows change, so nobody would look before the next reading: its value moves along.
+_CARRY = text(
+    """
+    WITH carried AS (
+      INSERT INTO snapshots (profile_id, definition_id, value, since)
+      SELECT DISTINCT ON (pair.kept, snapshots.definition_id) pair.kept, snapshots.definition_id, snapshots.value,
+             clock_timestamp()
+      FROM unnest(CAST(:lost AS bigint[]), CAST(:kept AS bigint[])) AS pair (lost, kept)
+      JOIN snapshots ON snapshots.profile_id = pair.lost
+      JOIN definitions ON definitions.id = snapshots.definition_id
+      JOIN definition_versions AS version
+        ON version.definition_id = definitions.id AND version.version = definitions.version
+      WHERE version.document -> 'sql' IS NOT NULL
+      ORDER BY pair.kept, snapshots.definition_id, snapshots.since
+      ON CONFLICT (profile_id, definition_id) DO NOTHING
+      RETURNING profile_id, definition_id, value
+    ), logged AS (
+      INSERT INTO changes (profile_id, definition_id, as_of, run_id, after)
+      SELECT profile_id, definition_id, clock_timestamp(), 0, value FROM carried
+    ), counted AS (
+      SELECT definition_id, count(*) AS members FROM carried GROUP BY definition_id ORDER BY definition_id
+    )
+    UPDATE computations SET members = computations.members + counted.members
+    FROM counted WHERE computations.definition_id = counted.definition_id
+    """
+)
 # The key of what was told is the identity, which moved along; so no two rows can meet here.
 _MOVE_TOLD = text(
     """
@@ -62,6 +88,7 @@ def move(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:
     """
     if pairs:
         given = {"lost": [lost for lost, _ in pairs], "kept": [kept for _, kept in pairs]}
+        connection.execute(_CARRY, given)
         connection.execute(_CLOSE, {"lost": given["lost"]})
         for statement in (_MOVE_TOLD, *_REMEMBER):
             connection.execute(statement, given)

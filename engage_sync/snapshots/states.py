@@ -112,6 +112,7 @@ _CARRY_OVER = text(
       AND computations.version = definitions.version - 1
     """
 )
+_FORGET = text("UPDATE computations SET touches_seen = NULL WHERE definition_id = ANY(:definitions)")
 _FAIL = text(
     """
     INSERT INTO computations (definition_id, error) VALUES (:definition, :error)
@@ -200,6 +201,11 @@ def carry_over(connection: Connection, keys: Sequence[str]) -> None:
     """The newest version of these says the same of everybody as the one before it: it need not be computed anew."""
     if keys:
         connection.execute(_CARRY_OVER, {"keys": list(keys)})
+
+
+def forget(connection: Connection, definitions: Sequence[int]) -> None:
+    """What these say may be other than it was for anybody: the next computation looks at everybody."""
+    connection.execute(_FORGET, {"definitions": list(definitions)})
 
 
 def fail(connection: Connection, definition: int, error: str) -> None:

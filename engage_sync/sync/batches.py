@@ -123,7 +123,9 @@ def _attempt(engine: Engine, run: _Run) -> RunReport:
     definition = run.definition
     with engine.connect() as connection:
         try:
-            with _held(connection, definition.id, hold=run.as_of is not None):
+            # Rows that were read must be written before anybody reads them anew: no touch tells that they changed.
+            hold = run.as_of is not None or isinstance(definition.spec.tree, tree.SqlRows)
+            with _held(connection, definition.id, hold=hold):
                 return run.run(connection)
         except (DBAPIError, errors.ComputationFailed) as failure:
             if isinstance(failure, DBAPIError) and failure.connection_invalidated:
@@ -173,6 +175,7 @@ class _Run:
         last = 0
         done = 0
         while True:
+            began = time.perf_counter()
             with self._transaction(connection):
                 now = states.lock(connection, self.definition.id)
                 if now.current_version != state.current_version:
@@ -188,6 +191,8 @@ class _Run:
             done += len(batch)
             if self.watch:
                 self.watch(self.definition.key, done, total)
+            # A first push has hours at its destination's rate: meanwhile real time needs the processor more.
+            self.context.stopping.wait((time.perf_counter() - began) * self.context.rests)
         if self.watch:
             self.watch(self.definition.key, total, total)
         with connection.begin():

@@ -17,6 +17,7 @@ from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope
 from engage_sync.evaluation.warehouse import Warehouse
+from engage_sync.sync.forwarding import NOWHERE, Routes
 
 # A definition's id and version, the scope, and the table of snapshots that it reads.
 _Compiled = tuple[int, int, Scope, str]
@@ -24,14 +25,17 @@ _Compiled = tuple[int, int, Scope, str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What computing needs to know of the process: ids of its destinations by slug.
+    """What computing needs to know of the process: ids of its destinations by slug, and what is passed on to them.
 
-    `patience`: seconds that one statement of a run may take; `warehouse` is where SQL traits are read.
-    `stopping` is set when the process is about to end.
+    `patience`: seconds that one statement of a run may take. `rests`: how long a run pauses after each of its
+    transactions, for each second that it took. `warehouse` is where SQL traits are read. `stopping` is set when the
+    process is about to end.
     """
 
     destinations: Mapping[str, int]
+    routes: Routes = NOWHERE
     patience: float = 600.0
+    rests: float = 0.0
     warehouse: Warehouse | None = field(default=None, compare=False)
     stopping: threading.Event = field(default_factory=threading.Event, compare=False)
 

@@ -23,6 +23,7 @@ from engage_sync.ingest.mapping import RowMapping
 from engage_sync.profiles import resolver
 from engage_sync.profiles.facts import Facts
 from engage_sync.sync import resolving
+from engage_sync.sync.forwarding import NOWHERE, Routes
 from engage_sync.sync.resolving import Totals
 
 # A batch's fixed costs are some twenty statements; above a few thousand calls they don't count any more.
@@ -54,10 +55,14 @@ class ResolveReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportOptions:
-    """How files are read: with `mapping`, rows of a table; without, one Segment call a line."""
+    """How files are read: with `mapping`, rows of a table; without, one Segment call a line.
+
+    Of `routes` only changed emails are told: a file is history, and its calls are forwarded nowhere.
+    """
 
     mapping: RowMapping | None = None
     batch_size: int = BATCH
+    routes: Routes = NOWHERE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,19 +78,21 @@ class ImportReport:
     seconds: float = 0.0
 
 
-def resolve_inbox(engine: Engine, limits: Mapping[str, int], batch_size: int = BATCH) -> ResolveReport:
-    """Resolve the oldest calls of the inbox in one transaction, unless another process does."""
+def resolve_inbox(
+    engine: Engine, limits: Mapping[str, int], batch_size: int = BATCH, *, routes: Routes = NOWHERE
+) -> ResolveReport:
+    """Resolve the oldest calls of the inbox in one transaction, and pass them on; not where another process does."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with engine.begin() as connection:
-                return _resolve_inbox(connection, limits, batch_size)
+                return _resolve_inbox(connection, limits, batch_size, routes)
         except DBAPIError as failure:
             if attempt == _ATTEMPTS or not resolving.is_transient(failure):
                 raise
     raise AssertionError("unreachable")
 
 
-def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size: int) -> ResolveReport:
+def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size: int, routes: Routes) -> ResolveReport:
     if not locks.attempt(connection, locks.LockClass.RESOLVER):
         return ResolveReport(is_standing_by=True)
     rows = inbox.take(connection, batch_size)
@@ -96,7 +103,7 @@ def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size
         for row in rows
     ]
     facts, refused = resolver.read_facts(calls, limits)
-    totals = resolving.resolve(connection, facts, limits)
+    totals = resolving.resolve(connection, facts, limits, routes, calls)
     rejected = [
         inbox.Rejected(
             source_id=rows[position].source_id,
@@ -124,7 +131,7 @@ def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size
 def store_calls(engine: Engine, calls: Sequence[IncomingCall], limits: Mapping[str, int]) -> list[tuple[int, str]]:
     """Resolve calls that are at hand, in one transaction; returns those that can't be stored: position and reason."""
     facts, refused = resolver.read_facts(calls, limits)
-    return sorted([*refused, *_store(engine, facts, limits).refused])
+    return sorted([*refused, *_store(engine, facts, limits, NOWHERE).refused])
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -165,7 +172,7 @@ def import_files(
         with ExitStack() as stack:
             sink: TextIO | None = None
             for batch in _read_ahead(path, source_id, received_at, limits, chosen):
-                totals = _store(engine, batch.facts, limits)
+                totals = _store(engine, batch.facts, limits, chosen.routes)
                 refused = sorted([*batch.refused, *totals.refused])
                 if refused:
                     sink = sink or stack.enter_context(rejects.open("w", encoding="utf-8"))
@@ -177,13 +184,13 @@ def import_files(
     return replace(report, seconds=time.monotonic() - began)
 
 
-def _store(engine: Engine, facts: Sequence[Facts], limits: Mapping[str, int]) -> Totals:
+def _store(engine: Engine, facts: Sequence[Facts], limits: Mapping[str, int], routes: Routes) -> Totals:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with engine.begin() as connection:
                 connection.execute(_COMMIT_LATER)
                 locks.wait(connection, locks.LockClass.RESOLVER)
-                totals = resolving.resolve(connection, facts, limits)
+                totals = resolving.resolve(connection, facts, limits, routes)
                 if totals.touched:
                     channels.notify(connection, channels.TOUCHES)
             return totals

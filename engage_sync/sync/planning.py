@@ -6,6 +6,7 @@ its numbers are those of the data as it stands.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -57,7 +58,10 @@ class Rated(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effect:
-    """What the next computation of a changed definition would do to its snapshot, as of the plan's instant."""
+    """What the next computation of a changed definition would do to its snapshot, as of the plan's instant.
+
+    `seconds` is what evaluating it for everybody took; writing what differs comes to that.
+    """
 
     key: str
     kind: str
@@ -65,6 +69,7 @@ class Effect:
     entering: int
     leaving: int
     changing: int
+    seconds: float
 
     def document(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -135,10 +140,14 @@ def described(engine: Engine, workspace: Workspace, warehouse: Warehouse | None)
                 problems.append(_problem(spec, f"the column {column} of {spec.key} is {what} too; rename it with AS"))
         before = stored.get(spec.key)
         known = (*before.gone, *before.columns) if isinstance(before, tree.SqlRows) else ()
-        gone = tuple(sorted(set(known) - set(columns)))
-        made[spec.key] = replace(spec, tree=replace(spec.tree, columns=columns, gone=gone))
+        made[spec.key] = replace(spec, tree=replace(spec.tree, columns=columns, gone=known))
     if problems:
         raise errors.WorkspaceInvalid(problems)
+    for key, spec in made.items():
+        assert isinstance(spec.tree, tree.SqlRows)
+        # What another one says by now isn't this one's to take back.
+        gone = tuple(sorted(set(spec.tree.gone) - taken.keys()))
+        made[key] = replace(spec, tree=replace(spec.tree, gone=gone))
     return replace(workspace, definitions=tuple(made.get(spec.key, spec) for spec in workspace.definitions))
 
 
@@ -161,7 +170,14 @@ def apply(engine: Engine, workspace: Workspace, *, delete: Collection[str]) -> l
         updated = {action.key for action in done if action.kind == "update"}
         same = [spec.key for spec in workspace.definitions if spec.key in updated and _says_the_same(before, spec)]
         states.carry_over(connection, same)
+        after = versions.load(connection, include_disabled=True)
+        states.forget(connection, [each.id for each in after if _leads_elsewhere(before.get(each.key), each)])
         return done
+
+
+def _leads_elsewhere(before: StoredDefinition | None, after: StoredDefinition) -> bool:
+    """Whether a definition in the same words reads something else: a column of an SQL trait came, went or moved."""
+    return before is not None and before.version == after.version and before.spec.tree != after.spec.tree
 
 
 def _says_the_same(before: Mapping[str, StoredDefinition], spec: DefinitionSpec) -> bool:
@@ -219,9 +235,11 @@ def _effect(
 ) -> tuple[Effect, int]:
     """The numbers of one definition, and how many identities they concern."""
     is_audience = definition.kind == "audience"
+    began = time.perf_counter()
     dirty.prepare(connection)
     compiled = evaluation_of_all(connection, warehouse, catalog, definition)
     differences.stage(connection, compiled, definition=definition.id, is_audience=is_audience, as_of=as_of)
+    seconds = time.perf_counter() - began
     counts = connection.execute(_COUNTS, {"left": "false" if is_audience else None}).one()
     identities = int(connection.execute(_IDENTITIES).scalar_one())
     if definition.key in catalog.referrers:
@@ -234,6 +252,7 @@ def _effect(
         entering=counts.entering,
         leaving=counts.leaving,
         changing=counts.differing - counts.entering - counts.leaving,
+        seconds=round(seconds, 3),
     )
     return effect, identities
 

@@ -10,10 +10,14 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from engage_sync.ingest.calls import IncomingCall
 from engage_sync.outbox import merges as outbox_merges
 from engage_sync.profiles import resolver
 from engage_sync.profiles.facts import Facts
+from engage_sync.profiles.resolver import Resolved
 from engage_sync.snapshots import merges as snapshot_merges
+from engage_sync.sync import forwarding
+from engage_sync.sync.forwarding import NOWHERE, Routes
 
 # SQLSTATE classes that a call's own contents can cause: bad data, a broken constraint, a limit of Postgres.
 _CONTENTS = ("22", "23", "54")
@@ -37,15 +41,30 @@ class Totals:
     merges: int = 0
     refused: list[tuple[int, str]] = field(default_factory=list)
 
+    def add(self, resolved: Resolved) -> None:
+        self.stored += resolved.stored
+        self.duplicates += resolved.duplicates
+        self.adjusted_timestamps += resolved.adjusted_timestamps
+        self.touched += resolved.touched
+        self.created += resolved.created
+        self.merges += len(resolved.merges)
 
-def resolve(connection: Connection, facts: Sequence[Facts], limits: Mapping[str, int]) -> Totals:
+
+def resolve(
+    connection: Connection,
+    facts: Sequence[Facts],
+    limits: Mapping[str, int],
+    routes: Routes = NOWHERE,
+    calls: Sequence[IncomingCall] = (),
+) -> Totals:
     """Resolve facts in the caller's transaction, which holds the lock RESOLVER, and move what merges concern.
 
+    `calls`, of which the facts were read, are passed on as the routes say; those of files aren't given.
     A batch that fails is halved until the call that can't be stored stands alone; the others are stored.
     """
-    totals = Totals()
-    _resolve(connection, facts, limits, totals)
-    return totals
+    batch = _Batch(connection=connection, limits=limits, routes=routes, calls=calls)
+    batch.resolve(facts)
+    return batch.totals
 
 
 def is_transient(failure: BaseException) -> bool:
@@ -53,32 +72,36 @@ def is_transient(failure: BaseException) -> bool:
     return _sqlstate(failure).startswith(_TRANSIENT)
 
 
-def _resolve(connection: Connection, facts: Sequence[Facts], limits: Mapping[str, int], totals: Totals) -> None:
-    if not facts:
-        return
-    try:
-        with connection.begin_nested():
-            resolved = resolver.resolve_facts(connection, facts, limits, [])
-            snapshot_merges.move(connection, resolved.merges)
-            outbox_merges.move(connection, resolved.merges)
-    except _Failure as failure:
-        if not _may_be_a_call(failure):
-            raise
-        if len(facts) == 1:
-            if len(totals.refused) >= _MAX_ALONE:
-                raise
-            totals.refused.append((facts[0].position, _reason(failure)))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Batch:
+    connection: Connection
+    limits: Mapping[str, int]
+    routes: Routes
+    calls: Sequence[IncomingCall]
+    totals: Totals = field(default_factory=Totals)
+
+    def resolve(self, facts: Sequence[Facts]) -> None:
+        if not facts:
             return
-        middle = len(facts) // 2
-        _resolve(connection, facts[:middle], limits, totals)
-        _resolve(connection, facts[middle:], limits, totals)
-        return
-    totals.stored += resolved.stored
-    totals.duplicates += resolved.duplicates
-    totals.adjusted_timestamps += resolved.adjusted_timestamps
-    totals.touched += resolved.touched
-    totals.created += resolved.created
-    totals.merges += len(resolved.merges)
+        try:
+            with self.connection.begin_nested():
+                resolved = resolver.resolve_facts(self.connection, facts, self.limits, [])
+                snapshot_merges.move(self.connection, resolved.merges)
+                outbox_merges.move(self.connection, resolved.merges)
+                forwarding.pass_on(self.connection, self.routes, resolved, self.calls)
+        except _Failure as failure:
+            if not _may_be_a_call(failure):
+                raise
+            if len(facts) == 1:
+                if len(self.totals.refused) >= _MAX_ALONE:
+                    raise
+                self.totals.refused.append((facts[0].position, _reason(failure)))
+                return
+            middle = len(facts) // 2
+            self.resolve(facts[:middle])
+            self.resolve(facts[middle:])
+            return
+        self.totals.add(resolved)
 
 
 def _may_be_a_call(failure: BaseException) -> bool:

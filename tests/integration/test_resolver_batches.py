@@ -26,6 +26,8 @@ def _calls(draw: st.DrawFn) -> IncomingCall:
     body |= {"userId": draw(_user), "anonymousId": draw(_anonymous), "context": {"traits": {"email": draw(_email)}}}
     if kind == "identify":
         body["traits"] = {draw(st.sampled_from(["t", "s"])): draw(st.integers(0, 3))}
+        if email := draw(_email):
+            body["traits"]["email"] = email
     return call(kind, **body)
 
 
@@ -42,9 +44,15 @@ def _state(engine: Engine) -> tuple[Any, ...]:
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(before=st.lists(_calls(), max_size=6), batch=st.lists(_calls(), min_size=2, max_size=8))
-def test_batch_equals_one_by_one(engine: Engine, before: list[IncomingCall], batch: list[IncomingCall]) -> None:
-    limits = {"anonymous_id": 2, "email": 2}
+@given(
+    before=st.lists(_calls(), max_size=6),
+    batch=st.lists(_calls(), min_size=2, max_size=8),
+    emails=st.sampled_from([1, 2]),
+)
+def test_batch_equals_one_by_one(
+    engine: Engine, before: list[IncomingCall], batch: list[IncomingCall], emails: int
+) -> None:
+    limits = {"anonymous_id": 2, "email": emails}
     outcomes = []
     for batches in ([batch], [[one] for one in batch]):
         _empty(engine)

@@ -155,3 +155,18 @@ def test_a_missed_hour_is_one_larger_tick() -> None:
     assert is_due(HOURLY, at - timedelta(hours=5), at)
     assert is_due(HOURLY, at - timedelta(minutes=31), at)
     assert not is_due(HOURLY, at - timedelta(minutes=30), at)
+
+
+def test_one_that_failed_is_not_tried_again_at_once(world: World, scheduler: Scheduler) -> None:
+    """What fails after minutes would otherwise be all that the database does."""
+    world.apply(audience("recent", RECENT))
+    is_slow(world, "recent", 0)
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$"
+        )
+    for _ in range(4):
+        scheduler.run_due()
+        scheduler.until_alone_are_done()
+    with world.engine.begin() as connection:
+        assert connection.execute(text("SELECT count(*) FROM runs WHERE status = 'failed'")).scalar_one() == 1

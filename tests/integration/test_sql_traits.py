@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from engage_sync.messages.message import Message
 from engage_sync.messages.render import Sender, render
 from engage_sync.outbox import claim
 from engage_sync.scheduler import Scheduler
+from engage_sync.snapshots.merges import move
 from engage_sync.sync import compute as computation
 from engage_sync.sync import planning
 from engage_sync.sync.batches import RunReport
@@ -191,6 +193,57 @@ def test_it_is_read_on_its_schedule_and_not_before(shop: Shop, database_url: str
     assert (shop.values("loyalty").keys(), shop.values("yearly").keys()) == ({"ann"}, set())
 
 
+def test_a_merge_carries_the_value_to_the_one_that_stays(shop: Shop) -> None:
+    """Nothing touches an SQL trait's people: until the next reading nobody may seem to have lost it."""
+    shop.loyal("bob", "gold", 7)
+    shop.record(sql_trait("loyalty", LOYALTY), audience("gold", "trait('tier') = 'gold'"))
+    shop.run()
+    shop.deliver()
+    with shop.engine.begin() as connection:
+        move(connection, [(shop.people["bob"], shop.people["ann"])])
+        connection.execute(
+            text("UPDATE identities SET profile_id = :ann WHERE profile_id = :bob"),
+            {"ann": shop.people["ann"], "bob": shop.people["bob"]},
+        )
+        connection.execute(text("DELETE FROM profiles WHERE id = :bob"), {"bob": shop.people["bob"]})
+        shop._touch(connection, shop.people["ann"], "identity")
+    assert shop.values("loyalty") == {"ann": {"tier": "gold", "points": 7.0}}
+    computation.compute(shop.engine, shop.context, ["gold"])
+    assert shop.members("gold") == {"ann"}
+    assert shop.deliver() == [("ann@x.io", "gold", "identify", True)]
+    shop.do("UPDATE loyalty SET user_id = 'ann'")
+    shop.run()
+    assert shop.deliver() == [("ann@x.io", "loyalty", "identify", {"tier": "gold", "points": 7.0})]
+
+
+def test_a_column_that_comes_takes_over_from_a_trait_that_was_sent(shop: Shop) -> None:
+    shop.trait("bob", "tier", "gold", datetime.now(UTC))
+    gold = audience("gold", "trait('tier') = 'gold'")
+    shop.record(gold)
+    shop.run()
+    assert shop.members("gold") == {"bob"}
+    shop.loyal("ann", "gold", 1)
+    shop.record(gold, sql_trait("loyalty", LOYALTY))
+    shop.run()
+    assert shop.members("gold") == {"ann"}
+
+
+def test_a_column_that_moves_is_taken_back_by_nobody(shop: Shop) -> None:
+    shop.loyal("ann", "gold", 1)
+    shop.record(sql_trait("loyalty", LOYALTY))
+    shop.run()
+    shop.deliver()
+    shop.record(
+        sql_trait("loyalty", "SELECT user_id, points FROM loyalty"),
+        sql_trait("status", "SELECT user_id, tier FROM loyalty"),
+    )
+    shop.run()
+    assert sorted(shop.deliver(), key=str) == [
+        ("ann@x.io", "loyalty", "identify", {"points": 1.0}),
+        ("ann@x.io", "status", "identify", {"tier": "gold"}),
+    ]
+
+
 # --- what can't be read ------------------------------------------------------------------------------------------
 
 
@@ -312,6 +365,7 @@ def test_a_circle_through_columns_can_not_be(shop: Shop) -> None:
         "SELECT 'ann' AS user_id, nextval('numbers')::text AS tier",
         "SELECT 'ann' AS user_id, set_config('transaction_read_only', 'off', true) AS tier, writes('x') AS other",
         "SELECT user_id, tier FROM loyalty) AS a; DELETE FROM loyalty; SELECT * FROM (SELECT 1",
+        "SELECT user_id, tier FROM loyalty) AS a; COMMIT; DELETE FROM loyalty; SELECT * FROM (SELECT 1",
         "DELETE FROM loyalty RETURNING user_id, tier",
         "COPY loyalty TO STDOUT",
         "SELECT user_id, tier INTO copied FROM loyalty",

@@ -12,12 +12,14 @@ from typing import Any, Final
 
 import orjson
 
+from engage_sync.destinations.answers import retry_after
 from engage_sync.destinations.protocol import Answer, Delivered, Outcome, Rejected, Retry, Unauthorized
 
 REASON_LENGTH: Final = 500
 
 # A blocked event name is answered with 200 and "Success"; only the message tells.
 _BLOCKED: Final = "disallowed from tracking"
+_UNKNOWN: Final = ("UnknownEmailError", "UnknownUserIdError")
 
 
 def outcome(answer: Answer | None) -> Outcome:
@@ -33,7 +35,12 @@ def outcome(answer: Answer | None) -> Outcome:
     if 400 <= status < 500 and status not in (408, 429):
         return Rejected(reason=_reason(status, body))
     # 408, 429, 5xx; and whatever else doesn't come from Iterable itself, such as a redirect.
-    return Retry(reason=_reason(status, body), after=_retry_after(answer.headers))
+    return Retry(reason=_reason(status, body), after=retry_after(answer.headers))
+
+
+def is_unknown_user(answer: Answer | None) -> bool:
+    """Whether the request named a user whom Iterable doesn't have."""
+    return answer is not None and answer.status == 400 and _body(answer.body).get("code") in _UNKNOWN
 
 
 def _accepted(status: int, body: Mapping[str, Any]) -> Outcome:
@@ -62,12 +69,3 @@ def _reason(status: int, body: Mapping[str, Any]) -> str:
     parts = [part for part in (body.get("code"), message) if isinstance(part, str) and part]
     text = ": ".join(parts) if parts else "no code from Iterable in the answer"
     return f"{status} {text}"[:REASON_LENGTH]
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    # Only seconds; a date would need a clock, and Iterable isn't known to send one.
-    for name, value in headers.items():
-        if name.lower() == "retry-after":
-            text = value.strip()
-            return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
-    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from engage_sync.destinations import integrations
 from engage_sync.destinations.iterable import commerce
 from engage_sync.destinations.iterable.dates import unix_seconds
 from engage_sync.destinations.iterable.identity import context_traits, email_of, identity, user_id_of
@@ -23,14 +24,8 @@ UPDATE_CART: Final = "/api/commerce/updateCart"
 MAX_ID_BYTES: Final = 512
 
 # Iterable writes these itself, and refuses or misreads them from outside.
-_MANAGED: Final = (
-    "emailListIds",
-    "itblDS",
-    "itblInternal",
-    "itblUserId",
-    "profileUpdatedAt",
-    "signupDate",
-    "signupSource",
+_MANAGED: Final = frozenset(
+    {"emailListIds", "itblDS", "itblInternal", "itblUserId", "profileUpdatedAt", "signupDate", "signupSource"}
 )
 _CONTEXT: Final = ("app", "device", "ip", "locale", "location", "page", "userAgent")
 _PURCHASE_ONLY: Final = frozenset({"products", "total", "campaignId", "templateId"})
@@ -38,8 +33,10 @@ _INT32: Final = 32
 
 
 class Mapper:
-    def __init__(self, settings: IterableSettings) -> None:
+    def __init__(self, settings: IterableSettings, slug: str = "iterable") -> None:
         self._settings = settings
+        # How a call's integrations may address this destination.
+        self._names = (slug, "Iterable")
         self._by_type: Mapping[str, Callable[[Mapping[str, Any]], Request | Skipped]] = {
             "identify": self._identify,
             "track": self._track,
@@ -47,15 +44,16 @@ class Mapper:
             "screen": self._page,
             "alias": self._alias,
             "group": self._group,
+            "email_change": self._email_change,
         }
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         kind = call.get("type")
         map_call = self._by_type.get(kind) if type(kind) is str else None
         if map_call is None:
-            known = ", ".join(self._by_type)
+            known = ", ".join(name for name in self._by_type if name != "email_change")
             return Refused(reason=f"the call's type must be one of {known}", field="type")
-        if _left_out(call):
+        if integrations.leaves_out(call, self._names):
             return Skipped(reason="the call's integrations leave Iterable out")
         try:
             result = map_call(call)
@@ -69,9 +67,9 @@ class Mapper:
         body = self._user(
             call, ("traits.email", traits.get("email")), ("context.traits.email", from_context.get("email"))
         )
+        if not _MANAGED.isdisjoint(traits):
+            traits = {name: value for name, value in traits.items() if name not in _MANAGED}
         fields = data_fields(traits, "traits")
-        for name in _MANAGED:
-            fields.pop(name, None)
         if "email" in fields:
             _settle_email(fields, body.get("email"))
         if "phone" in traits or "phoneNumber" in traits or "phone" in from_context:
@@ -160,6 +158,17 @@ class Mapper:
             return Request(method="POST", path=UPDATE_EMAIL, body=body, budget="other")
         return self._email_by_update(current_email, current_id, new_email)
 
+    def _email_change(self, call: Mapping[str, Any]) -> Request:
+        before, after = email_of(call.get("previousEmail")), email_of(call.get("email"))
+        if after is None:
+            raise Unsendable("the new email is none that Iterable takes", "email")
+        if self._settings.project_type != "email":
+            return self._email_by_update(before, user_id_of(call.get("userId")), after)
+        if before is None:
+            raise Unsendable("the previous email is none that Iterable takes", "previousEmail")
+        body = {"currentEmail": before, "newEmail": after}
+        return Request(method="POST", path=UPDATE_EMAIL, body=body, budget="other")
+
     def _email_by_update(self, current_email: str | None, current_id: str | None, new_email: str) -> Request:
         # These projects change an email like any other field: the user is found by what stays, or by the old email.
         body: dict[str, Any] = {"userId": current_id} if current_id else {"email": current_email}
@@ -180,18 +189,8 @@ class Mapper:
         return user
 
     def _merges_nested(self, call: Mapping[str, Any]) -> bool:
-        integrations = call.get("integrations")
-        own = integrations.get("Iterable") if type(integrations) is dict else None
-        wish = own.get("mergeNestedObjects") if type(own) is dict else None
+        wish = integrations.options(call, self._names).get("mergeNestedObjects")
         return wish if type(wish) is bool else self._settings.merge_nested_objects
-
-
-def _left_out(call: Mapping[str, Any]) -> bool:
-    integrations = call.get("integrations")
-    if type(integrations) is not dict:
-        return False
-    own = integrations.get("Iterable")
-    return own is False or (own is None and integrations.get("All") is False)
 
 
 def _event_emails(call: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[tuple[str, Any], tuple[str, Any]]:

@@ -41,7 +41,7 @@ def problems(path: Path, files: dict[str, str]) -> list[str]:
         ("name: a\nquery: trait('x') = 1\nenabled: maybe\n", "3:10: found a text, expected true or false"),
         ("name: a\nquery: trait('x') = 1\ntype: PEOPLE\n", "3:7: found 'PEOPLE', expected 'USERS' or 'ACCOUNTS'"),
         ("name: a\nquery: trait('x') = 1\ntype: ACCOUNTS\n", "3:7: definitions over accounts are understood but not computed yet; expected type: USERS"),
-        ("name: a\nsql: SELECT 1\n", "2:1: SQL traits are understood but not computed yet; expected query:"),
+        ("name: a\nsql: SELECT 1\n", "2:1: an audience has a query; sql: makes a trait, in traits/"),
         ("name: a\nquery: trait('x') = 1\ncompute_cadence: daily\n", "3:18: found 'daily', expected hourly, realtime or a cron line such as \"0 * * * *\""),
         ("name: a\nquery: trait('x') = 1\ncompute_cadence: 99 * * * *\n", "3:18: found '99 * * * *', expected a cron line of five fields such as \"0 * * * *\""),
         ("name: a\nquery: trait('x') = 1\ninclude_historical_data: soon\n", "3:26: expected true, false or a number of days"),
@@ -182,3 +182,18 @@ def test_no_problem_shows_a_secret(tmp_path: Path) -> None:
     found = problems(tmp_path, {"engage.yml": "sources: {a: {write_key: [s3cret]}, b: {secret: s3cret}}\n"})
     assert found
     assert not any("s3cret" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: a\n", "1:1: missing key 'query' or 'sql'"),
+        ("name: a\nquery: event('A').count()\nsql: SELECT 1\n", "3:1: found both query and sql, expected one of them"),
+        ("name: a\nsql: DELETE FROM x\n", "2:6: found 'DELETE', expected SELECT, WITH, VALUES or TABLE"),
+        ("name: a\nsql: |\n  SELECT 1;\n  -- end\n  SELECT 2\n", "5:3: found a second statement, expected one SELECT"),
+        ("name: a\nsql: SELECT 1\ncompute_cadence: realtime\n", "3:18: an SQL trait is read on a schedule; expected hourly or a cron line"),
+        ("name: a\nsql: SELECT 1\ninclude_historical_data: false\n", "3:1: an SQL trait says in its sql which history it reads"),
+    ],
+)  # fmt: skip
+def test_each_mistake_of_a_trait_has_its_sentence(tmp_path: Path, text: str, expected: str) -> None:
+    assert problems(tmp_path, {"traits/a.yml": text}) == [f"traits/a.yml:{expected}"]

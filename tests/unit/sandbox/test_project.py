@@ -123,13 +123,16 @@ def test_purchase_is_an_event_and_clears_the_cart() -> None:
 
 def test_email_changes() -> None:
     found = project()
-    act(found, USERS_UPDATE, email="a@x.io", userId="u1", dataFields={"a": 1})
+    act(found, USERS_UPDATE, email="a@x.io", userId="u1", dataFields={"a": 1, "email": "a@x.io"})
     act(found, USERS_UPDATE, email="c@x.io")
+    act(found, EVENTS_TRACK, email="a@x.io", eventName="Seen", id="e1")
     assert act(found, UPDATE_EMAIL, currentEmail="a@x.io", newEmail="b@x.io") == "Success"
+    assert [event.id for event in found.events_of("b@x.io")] == [event.id for event in found.events_of("u1")] == ["e1"]
+    assert found.events_of("a@x.io") == []
     assert act(found, UPDATE_EMAIL, currentEmail="a@x.io", newEmail="b@x.io") == "UnknownEmailError"
     assert act(found, UPDATE_EMAIL, currentUserId="u9", newEmail="b@x.io") == "UnknownUserIdError"
     assert act(found, UPDATE_EMAIL, currentUserId="u1", newEmail="c@x.io") == "EmailAlreadyExists"
-    assert people(found) == [("b@x.io", "u1", {"a": 1}), ("c@x.io", None, {})]
+    assert people(found) == [("b@x.io", "u1", {"a": 1, "email": "b@x.io"}), ("c@x.io", None, {})]
 
 
 def test_hybrid_project_keeps_email_and_user_id_unique() -> None:
