@@ -17,7 +17,7 @@ from engage_sync import errors, supervisor, waiting
 from engage_sync.api.app import create_app
 from engage_sync.api.backlog import Backlog
 from engage_sync.api.committer import GroupCommitter
-from engage_sync.api.credentials import SourceRef
+from engage_sync.api.credentials import SourceRef, WebhookSource
 from engage_sync.api.health import Readiness
 from engage_sync.api.metrics import AcceptMetrics, DatabaseGauges, read_gauges
 from engage_sync.api.server import SECONDS_TO_FINISH, listen, server
@@ -110,13 +110,9 @@ async def _serve(parts: Runtime, starting: Mapping[str, asyncio.Event], stop: as
     metrics = AcceptMetrics(registry_)
     backlog = Backlog(parts.engine, limit=settings.inbox_limit)
     committer = GroupCommitter(parts.engine, wait=settings.inbox_wait, backlog=backlog, metrics=metrics)
-    sources = {
-        source.write_key.get_secret_value(): SourceRef(slug=source.slug, id=parts.source_ids[source.slug])
-        for source in parts.workspace.sources
-        if source.write_key is not None
-    }
     app = create_app(
-        sources=sources,
+        sources=_by_write_key(parts),
+        webhook_sources=_webhook_sources(parts),
         accept=committer,
         settings=settings,
         readiness=Readiness(parts.engine, starting),
@@ -140,3 +136,21 @@ async def _serve(parts: Runtime, starting: Mapping[str, asyncio.Event], stop: as
         http.should_exit = True
         await asyncio.wait({serving}, timeout=SECONDS_TO_FINISH + 1)
         served.set()
+
+
+def _by_write_key(parts: Runtime) -> dict[str, SourceRef]:
+    return {
+        source.write_key.get_secret_value(): SourceRef(slug=source.slug, id=parts.source_ids[source.slug])
+        for source in parts.workspace.sources
+        if source.write_key is not None
+    }
+
+
+def _webhook_sources(parts: Runtime) -> dict[str, WebhookSource]:
+    return {
+        source.slug: WebhookSource(
+            source=SourceRef(slug=source.slug, id=parts.source_ids[source.slug]), secret=source.secret
+        )
+        for source in parts.workspace.sources
+        if source.type == "iterable" and source.secret is not None
+    }

@@ -8,7 +8,7 @@
     ├── DatabaseUnavailable          (1) Postgres can't be reached, or a migration is missing
     ├── CallInvalid                  (1) a Segment call that can't be stored; says which field and why
     │   ├── CallTooLarge             (1) over the size limits of the tracking API
-    │   └── Unauthorized             (1) an unknown write key
+    │   └── Unauthorized             (1) an unknown write key, or a wrong secret
     ├── NotMonotonic                 (1) an instant before the last one that was computed
     ├── StaleLease                   (1) another worker took over what this one held
     └── ComputationFailed            (1) a definition that couldn't be computed; the others went on

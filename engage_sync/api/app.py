@@ -1,4 +1,4 @@
-"""The HTTP application: the tracking API, health and metrics; other routers are handed in.
+"""The HTTP application: the tracking API, webhooks, health and metrics; other routers are handed in.
 
 Everything it needs is an argument; nothing is built at import. Errors outside the tracking API have its shape, too.
 """
@@ -17,13 +17,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from engage_sync import __version__
-from engage_sync.api import calls, operations
+from engage_sync.api import calls, operations, webhooks
 from engage_sync.api.browser import BrowserSettings
 from engage_sync.api.committer import GroupCommitter
-from engage_sync.api.credentials import SourceRef
+from engage_sync.api.credentials import SourceRef, WebhookSource
 from engage_sync.api.health import Readiness
 from engage_sync.api.metrics import AcceptMetrics
 from engage_sync.api.tracking import Tracking
+from engage_sync.api.webhooks import IterableWebhooks
 from engage_sync.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ _CODES = {
 def create_app(
     *,
     sources: Mapping[str, SourceRef],
+    webhook_sources: Mapping[str, WebhookSource],
     accept: GroupCommitter,
     settings: Settings,
     readiness: Readiness,
@@ -52,10 +54,13 @@ def create_app(
 ) -> FastAPI:
     """The application.
 
-    `sources`, by write key, is looked at with each request, so that it may change while the server runs. `metrics` are
-    the tracking API's own counters, `registry` all that /metrics shows.
+    `sources`, by write key, and `webhook_sources`, by slug, are looked at with each request, so that they may change
+    while the server runs. `metrics` are the counters of what is accepted, `registry` all that /metrics shows.
     """
-    app = _Application(endpoints=_endpoints(sources, accept, metrics))
+    app = _Application(
+        endpoints=_endpoints(sources, accept, metrics),
+        webhooks=IterableWebhooks(sources=webhook_sources, accept=accept, metrics=metrics),
+    )
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
@@ -67,9 +72,12 @@ def create_app(
 
 
 class _Application(FastAPI):
-    """The tracking API is found by one look into a dict, before the framework's layers and its routes, one by one."""
+    """The tracking API is found by one look into a dict, before the framework's layers and its routes, one by one.
 
-    def __init__(self, *, endpoints: Mapping[str, Tracking]) -> None:
+    So are webhooks by their path's beginning: a campaign to a million people comes back as millions of them.
+    """
+
+    def __init__(self, *, endpoints: Mapping[str, Tracking], webhooks: IterableWebhooks) -> None:
         super().__init__(
             title="engage-sync",
             version=__version__,
@@ -79,11 +87,14 @@ class _Application(FastAPI):
             redirect_slashes=False,
         )
         self._endpoints = endpoints
+        self._webhooks = webhooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
         if endpoint is not None:
             await endpoint(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(webhooks.PATH):
+            await self._webhooks(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

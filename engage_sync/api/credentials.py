@@ -1,4 +1,4 @@
-"""Who is calling: the write key of a source, or the token of the operator."""
+"""Who is calling: the write key of a source, the secret of a webhook, or the token of the operator."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ class SourceRef:
     id: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebhookSource:
+    """A source that another system's webhooks come from, and the secret that they carry."""
+
+    source: SourceRef
+    secret: SecretStr
+
+
 def write_key(authorization: str) -> str | None:
     """The write key in an Authorization header: the user name of Basic, or a Bearer token. None where it has none."""
     scheme, _, value = authorization.strip().partition(" ")
@@ -25,13 +33,23 @@ def write_key(authorization: str) -> str | None:
         case "bearer":
             return value.strip() or None
         case "basic":
-            try:
-                pair = base64.b64decode(value.strip(), validate=True).decode()
-            except (binascii.Error, ValueError):
-                return None
-            return pair.partition(":")[0] or None
+            return _basic(value)[0] or None
         case _:
             return None
+
+
+def has_secret(authorization: bytes | None, secret: SecretStr) -> bool:
+    """Whether the header carries a webhook's secret: alone, behind any scheme, or as a part of Basic credentials.
+
+    Compared in constant time. Iterable sends its "Auth Token" as it was typed, behind the "Auth Type" or alone.
+    """
+    if authorization is None or not secret.get_secret_value():
+        return False
+    given = authorization.strip()
+    value = given.partition(b" ")[2].strip()
+    candidates = [given, value, *(part.encode() for part in _basic(value.decode("latin-1")))]
+    expected = secret.get_secret_value().encode()
+    return any(hmac.compare_digest(candidate, expected) for candidate in candidates)
 
 
 def is_operator(authorization: str, token: SecretStr | None) -> bool:
@@ -41,3 +59,12 @@ def is_operator(authorization: str, token: SecretStr | None) -> bool:
     scheme, _, value = authorization.strip().partition(" ")
     # Compared in constant time, and as bytes: a header may hold any character.
     return scheme.lower() == "bearer" and hmac.compare_digest(value.strip().encode(), token.get_secret_value().encode())
+
+
+def _basic(value: str) -> tuple[str, str]:
+    """User name and password; both empty where there are none."""
+    try:
+        name, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return "", ""
+    return name, password

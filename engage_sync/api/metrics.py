@@ -46,11 +46,17 @@ _DEFINITIONS = text(
 
 
 class AcceptMetrics:
-    """Counters of one process's tracking API."""
+    """Counters of one process's tracking API and webhooks."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.accepted = Counter(
             "engage_sync_calls_accepted", "Calls answered with 200.", ["source", "type"], registry=registry
+        )
+        self.webhooks = Counter(
+            "engage_sync_webhooks_accepted",
+            "Webhooks answered with 200, by the sender's name of the event; unknown where that is none we know.",
+            ["source", "event"],
+            registry=registry,
         )
         self.refused = Counter(
             "engage_sync_requests_refused", "Requests answered with an error.", ["code"], registry=registry

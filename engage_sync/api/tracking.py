@@ -1,7 +1,6 @@
 """The tracking API: /v1/track and its kin, accepted from any Segment client unchanged.
 
-Writes the inbox through the group committer. A 200 means that every call of the request is committed; anything else
-that none was, or that it is unknown (503), and that sending again is harmless. Plain ASGI, as this is the hot path.
+Writes the inbox through the group committer.
 """
 
 from __future__ import annotations
@@ -9,73 +8,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from engage_sync import errors
-from engage_sync.api import answers, bodies, calls, credentials
+from engage_sync.api import answers, calls, credentials
 from engage_sync.api.committer import GroupCommitter
 from engage_sync.api.credentials import SourceRef
+from engage_sync.api.endpoint import Endpoint
 from engage_sync.api.metrics import AcceptMetrics
 from engage_sync.ingest import accept as rules
-
-log = structlog.get_logger(__name__)
 
 # A body of this size takes more than a millisecond to read: in a thread, so that the small ones aren't kept waiting.
 _LARGE = 64_000
 
-_ALLOWED = {"allow": "POST, OPTIONS"}
 
+class Tracking(Endpoint):
+    """The endpoint of all calls of one type, or of batches."""
 
-class Tracking:
-    """The ASGI endpoint of all calls of one type, or of batches."""
+    methods = "POST, OPTIONS"
 
     def __init__(
         self, type_: str, *, sources: Mapping[str, SourceRef], accept: GroupCommitter, metrics: AcceptMetrics
     ) -> None:
+        limit = rules.MAX_BATCH_BYTES if type_ == calls.BATCH else rules.MAX_CALL_BYTES
+        super().__init__(limit=limit, accept=accept, metrics=metrics)
         self._type = type_
-        self._limit = rules.MAX_BATCH_BYTES if type_ == calls.BATCH else rules.MAX_CALL_BYTES
         self._sources = sources
-        self._committer = accept
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            answer = await self._answer(scope, receive)
-        except bodies.Disconnected:
-            return
-        except errors.EngageSyncError as failure:
-            answer = answers.of(failure)
-        except Exception:
-            # The body stays out of the log: it holds people's data and the write key.
-            log.exception("accept_failed", path=scope["path"])
-            answer = answers.INTERNAL
-        if answer.code is not None:
-            self._metrics.refused.labels(answer.code).inc()
-        await answer.send(send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> answers.Answer:
-        match scope["method"]:
-            case "POST":
-                await self._accept(scope, receive)
-                return answers.ACCEPTED
-            case "OPTIONS":
-                return answers.PREFLIGHT
-            case _:
-                return answers.error(405, "method_not_allowed", "Expected POST.", _ALLOWED)
+        if scope["method"] == "OPTIONS":
+            return answers.PREFLIGHT
+        return await super()._answer(scope, receive)
 
     async def _accept(self, scope: Scope, receive: Receive) -> None:
-        authorization = declared = None
-        encoding = b""
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                authorization = value
-            elif name == b"content-length":
-                declared = value
-            elif name == b"content-encoding":
-                encoding = value
-        body = await bodies.read(receive, limit=self._limit, declared=declared, encoding=encoding)
-        self._committer.require_room()
+        authorization, body = await self._read(scope, receive)
         if len(body) < _LARGE:
             source, decoded = self._decode(authorization, body)
         else:

@@ -124,11 +124,16 @@ def _check_sources(file: YamlFile) -> None:
 
 def _check_connected(file: YamlFile) -> None:
     known = _section(file, "sources")
+    of_iterable = {slug for slug, each in _readable(SourceShape, file, "sources").items() if each.type == "iterable"}
     for slug, destination in _readable(DestinationShape, file, "destinations").items():
         for index, source in enumerate(destination.connected_sources):
             if source not in known:
                 message = f"unknown source '{shortened(source)}'{nearest(source, known)}"
-                file.tell(file.at_value(("destinations", slug, "connected_sources", index)), message)
+            elif source in of_iterable and destination.type == "iterable":
+                message = f"what Iterable tells never goes back to it; take '{source}' out of connected_sources"
+            else:
+                continue
+            file.tell(file.at_value(("destinations", slug, "connected_sources", index)), message)
 
 
 def _warnings(shape: EngageShape, file: YamlFile) -> list[errors.Problem]:

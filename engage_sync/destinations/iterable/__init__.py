@@ -5,10 +5,11 @@ mapping.py    one call → requests; dispatch by the call's type
 commerce.py   carts and purchases
 identity.py   whose call it is: email and userId
 values.py     data fields: dates at every depth, names and numbers that Iterable takes
-dates.py      ISO 8601 → Iterable's date format; Unix seconds
+dates.py      ISO 8601 ⇄ Iterable's date format; Unix seconds
 phone.py      phone numbers in E.164
 privacy.py    forgetting and deleting a user
 answers.py    answer → outcome
+webhooks.py   the way back: what Iterable tells of emails and pushes → Segment calls
 """
 
 from engage_sync.destinations.iterable.destination import IterableDestination

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from engage_sync.api.app import create_app
 from engage_sync.api.backlog import Backlog
 from engage_sync.api.committer import GroupCommitter
-from engage_sync.api.credentials import SourceRef
+from engage_sync.api.credentials import SourceRef, WebhookSource
 from engage_sync.api.health import Readiness
 from engage_sync.api.metrics import AcceptMetrics, DatabaseGauges, read_gauges
 from engage_sync.api.server import listen, server
@@ -25,6 +25,7 @@ from engage_sync.settings import Settings
 
 WRITE_KEY = "web-write-key"
 TOKEN = "operator-token"
+SECRET = "webhook-secret"
 
 
 @dataclass(kw_only=True)
@@ -44,11 +45,12 @@ def serving(
 ) -> Iterator[Serving]:
     """Serve until the block ends; then stop as the daemon does: the server first, the committer after it."""
     with engine.begin() as connection:
-        ids = ensure_sources(connection, ["web", "shop"])
+        ids = ensure_sources(connection, ["web", "shop", "iterable_events"])
     sources = {
         WRITE_KEY: SourceRef(slug="web", id=ids["web"]),
         "shop-write-key": SourceRef(slug="shop", id=ids["shop"]),
     }
+    webhook_source = SourceRef(slug="iterable_events", id=ids["iterable_events"])
     registry = CollectorRegistry()
     metrics = AcceptMetrics(registry)
     registry.register(DatabaseGauges(engine, read_gauges))
@@ -58,6 +60,7 @@ def serving(
     )
     app = create_app(
         sources=sources,
+        webhook_sources={"iterable_events": WebhookSource(source=webhook_source, secret=SecretStr(SECRET))},
         accept=committer,
         settings=Settings(api_token=SecretStr(TOKEN)),
         readiness=Readiness(engine),

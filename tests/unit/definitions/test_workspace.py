@@ -136,6 +136,12 @@ def test_an_iterable_source_has_a_secret(tmp_path: Path) -> None:
     assert (workspace.limit("user_id"), workspace.limit("email"), workspace.limit("phone")) == (1, 1, 5)
 
 
+def test_what_iterable_tells_may_go_to_other_destinations(tmp_path: Path) -> None:
+    engage = "sources: {back: {type: iterable, secret: s}}\ndestinations: {other: {type: webhook, connected_sources: [back]}}\n"
+    (destination,) = load_workspace(write(tmp_path, {"engage.yml": engage}), {}).destinations
+    assert destination.connected_sources == ("back",)
+
+
 def test_a_dollar_can_be_written(tmp_path: Path) -> None:
     workspace = load(tmp_path, {"traits/a.yml": 'name: a\ndescription: "$${X} ${X} $5"\nquery: trait(\'x\')\n'}, {
         **ENVIRONMENT,
