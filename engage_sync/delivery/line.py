@@ -216,9 +216,9 @@ class Line:
             match self._destination.requests(call):
                 case Skipped():
                     self._settler.settle(Taken(message=message, skipped=True))
-                case Refused(reason=reason, field=field):
-                    told = f"{reason} ({field})" if field else reason
-                    self._settler.settle(Failed(message=message, reason=self._clean(told), request={"call": call}))
+                case Refused() as refused:
+                    reason = self._clean(refused.sentence)
+                    self._settler.settle(Failed(message=message, reason=reason, request={"call": call}))
                 case requests:
                     job = Job(lane, message, requests)
                     self._pacers[job.request.budget].add(job)

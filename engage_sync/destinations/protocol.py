@@ -34,6 +34,11 @@ class Refused:
     reason: str
     field: str | None = None
 
+    @property
+    def sentence(self) -> str:
+        """The reason and, unless it is told there, the field."""
+        return self.reason if self.field is None or self.field in self.reason else f"{self.reason} ({self.field})"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:

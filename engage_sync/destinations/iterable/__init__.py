@@ -7,6 +7,7 @@ identity.py   whose call it is: email and userId
 values.py     data fields: dates at every depth, names and numbers that Iterable takes
 dates.py      ISO 8601 → Iterable's date format; Unix seconds
 phone.py      phone numbers in E.164
+privacy.py    forgetting and deleting a user
 answers.py    answer → outcome
 """
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-# Requests a second and project. Iterable states the first two; for commerce and email changes it states none, so they
-# stay at or below the rate of users/update, which both of them imply on Iterable's side.
-DEFAULT_BUDGETS: Final[Mapping[str, float]] = {"identify": 500.0, "track": 2000.0, "commerce": 500.0, "other": 100.0}
+# Requests a second and project. Iterable states those of identify, track and forget. For commerce and email changes it
+# states none, so they stay at or below the rate of users/update, which both of them imply on Iterable's side.
+DEFAULT_BUDGETS: Final[Mapping[str, float]] = {
+    "identify": 500.0,
+    "track": 2000.0,
+    "commerce": 500.0,
+    "forget": 3.0,
+    "other": 100.0,
+}
+
+ProjectType: TypeAlias = Literal["email", "user_id", "hybrid"]
 
 
 class IterableSettings(BaseModel):
@@ -26,7 +34,7 @@ class IterableSettings(BaseModel):
     bulk: Literal["never", "backlog", "always"] = Field(
         default="backlog", description="When to use the bulk endpoints."
     )
-    project_type: Literal["email", "user_id", "hybrid"] = Field(
+    project_type: ProjectType = Field(
         default="email", description="How the Iterable project tells users apart; fixed when it was made."
     )
     prefer_user_id: bool = Field(
