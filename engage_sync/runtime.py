@@ -23,12 +23,14 @@ from engage_sync.definitions.model import DestinationConfig, Workspace
 from engage_sync.definitions.scenarios import Scenario, load_with_scenarios
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
-from engage_sync.destinations.protocol import Destination
+from engage_sync.destinations.allowing import Allowed
+from engage_sync.destinations.protocol import Destination, Readable
 from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.ingest.sources import ensure_sources
 from engage_sync.outbox import destinations_table
 from engage_sync.settings import Settings, environment_of
 from engage_sync.sync.catalog import Context
+from engage_sync.sync.telling import Alike
 
 if TYPE_CHECKING:
     from engage_sync.database.listener import Listener
@@ -135,13 +137,19 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             workspace=workspace,
             engine=engine,
             source_ids=sources,
-            context=_context(settings, destinations),
+            context=_context(settings, destinations, _alike(workspace, destinations)),
         )
     finally:
         engine.dispose()
 
 
-def _context(settings: Settings, destinations: Mapping[str, int]) -> Context:
+def _alike(workspace: Workspace, destinations: Mapping[str, int]) -> dict[int, Alike]:
+    """How those destinations that can be read compare what they hold, by their ids."""
+    built = {config.slug: registry.build(config) for config in workspace.destinations}
+    return {destinations[slug]: made.alike for slug, made in built.items() if isinstance(made, Readable)}
+
+
+def _context(settings: Settings, destinations: Mapping[str, int], alike: Mapping[int, Alike]) -> Context:
     stopping = threading.Event()
     warehouse = Warehouse(
         url=settings.warehouse_url or SecretStr(database.database_url(settings)),
@@ -149,11 +157,17 @@ def _context(settings: Settings, destinations: Mapping[str, int]) -> Context:
         most_rows=settings.sql_rows,
         stopping=stopping,
     )
-    return Context(destinations=destinations, patience=settings.compute_timeout, warehouse=warehouse, stopping=stopping)
+    return Context(
+        destinations=destinations,
+        alike=alike,
+        patience=settings.compute_timeout,
+        warehouse=warehouse,
+        stopping=stopping,
+    )
 
 
-def deliverer(parts: Runtime, listener: Listener | None = None) -> Deliverer:
-    """The worker that sends what waits."""
+def deliverer(parts: Runtime, listener: Listener | None = None, *, only: int | None = None) -> Deliverer:
+    """The worker that sends what waits, to everybody or `only` to one profile."""
     from engage_sync.delivery.deliverer import Deliverer
 
     return Deliverer(
@@ -163,4 +177,6 @@ def deliverer(parts: Runtime, listener: Listener | None = None) -> Deliverer:
         direct_url=database.database_url(parts.settings, direct=True),
         space=parts.workspace.space,
         listener=listener,
+        allowed={config.slug: Allowed(config.allow) for config in parts.workspace.destinations},
+        only=only,
     )

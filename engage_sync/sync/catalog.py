@@ -17,6 +17,7 @@ from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope
 from engage_sync.evaluation.warehouse import Warehouse
+from engage_sync.sync.telling import Alike
 
 # A definition's id and version, the scope, and the table of snapshots that it reads.
 _Compiled = tuple[int, int, Scope, str]
@@ -27,10 +28,11 @@ class Context:
     """What computing needs to know of the process: ids of its destinations by slug.
 
     `patience`: seconds that one statement of a run may take; `warehouse` is where SQL traits are read.
-    `stopping` is set when the process is about to end.
+    `stopping` is set when the process is about to end. `alike` compares what those destinations hold that can be read.
     """
 
     destinations: Mapping[str, int]
+    alike: Mapping[int, Alike] = field(default_factory=dict, compare=False)
     patience: float = 600.0
     warehouse: Warehouse | None = field(default=None, compare=False)
     stopping: threading.Event = field(default_factory=threading.Event, compare=False)

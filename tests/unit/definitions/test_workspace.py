@@ -170,7 +170,6 @@ def test_what_is_not_acted_on_yet_is_a_warning_at_its_place(tmp_path: Path) -> N
         "engage.yml:2:1: guard is accepted but not acted on yet",
         "engage.yml:4:30: connected_sources is accepted but not acted on yet",
         "traits/a.yml:5:1: guard is accepted but not acted on yet",
-        "traits/a.yml:4:1: on_delete is accepted but not acted on yet",
     ]
     assert workspace.guard == Guard(max_change=0.125, from_members=10)
 
