@@ -10,6 +10,7 @@
     │   ├── CallTooLarge             (1) over the size limits of the tracking API
     │   └── Unauthorized             (1) an unknown write key, or a wrong secret
     ├── NotMonotonic                 (1) an instant before the last one that was computed
+    ├── DestinationUnavailable       (1) a destination that doesn't say what it holds
     ├── StaleLease                   (1) another worker took over what this one held
     └── ComputationFailed            (1) a definition that couldn't be computed; the others went on
 
@@ -92,6 +93,10 @@ class Unauthorized(CallInvalid):
 
 
 class NotMonotonic(EngageSyncError):
+    pass
+
+
+class DestinationUnavailable(EngageSyncError):
     pass
 
 

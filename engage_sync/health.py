@@ -16,6 +16,16 @@ from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
 from engage_sync.settings import Settings, environment_of
 
+_UNKNOWN = text(
+    """
+    SELECT destinations.slug, definitions.key, count(*) AS identities
+    FROM told
+    JOIN destinations ON destinations.id = told.destination_id
+    JOIN definitions ON definitions.id = told.definition_id AND definitions.deleted_at IS NULL
+    WHERE told.is_unknown AND told.enqueued IS NULL
+    GROUP BY destinations.slug, definitions.key ORDER BY definitions.key, destinations.slug
+    """
+)
 _MINIMUM_VERSION = 150_000
 _MAX_DRIFT = 5.0
 
@@ -49,7 +59,10 @@ def examine(settings: Settings) -> list[Finding]:
         findings.append(Finding(check="database", ok=False, detail=str(known)))
     for config in workspace.destinations if workspace else ():
         where = registry.build(config).base_url
-        findings.append(Finding(check=f"destination {config.slug}", ok=True, detail=f"{config.type} at {where}"))
+        allowed = "" if config.allow is None else f"; allow: only emails of {', '.join(config.allow) or 'no domain'}"
+        findings.append(
+            Finding(check=f"destination {config.slug}", ok=True, detail=f"{config.type} at {where}{allowed}")
+        )
     return findings
 
 
@@ -83,4 +96,13 @@ def _database(connection: Connection) -> list[Finding]:
         text("SELECT key, error FROM computations JOIN definitions ON id = definition_id WHERE error IS NOT NULL")
     )
     found.extend(Finding(check=f"definition {row.key}", ok=False, detail=row.error) for row in failing)
+    found.extend(
+        Finding(
+            check=f"told {row.key}",
+            ok=True,
+            detail=f"{row.identities:,} identities at {row.slug} wait to be told again (withheld, or an answer was"
+            f" lost): engage-sync resync {row.key}",
+        )
+        for row in connection.execute(_UNKNOWN)
+    )
     return found

@@ -23,7 +23,8 @@ from engage_sync.definitions.model import DestinationConfig, Workspace
 from engage_sync.definitions.scenarios import Scenario, load_with_scenarios
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
-from engage_sync.destinations.protocol import Destination
+from engage_sync.destinations.allowing import Allowed
+from engage_sync.destinations.protocol import Destination, Readable
 from engage_sync.destinations.settings import nearest
 from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.ingest.sources import ensure_sources
@@ -31,6 +32,7 @@ from engage_sync.outbox import destinations_table
 from engage_sync.settings import Settings, environment_of
 from engage_sync.sync.catalog import Context
 from engage_sync.sync.forwarding import Routes
+from engage_sync.sync.telling import Alike
 
 if TYPE_CHECKING:
     from engage_sync.database.listener import Listener
@@ -145,27 +147,15 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             workspace=workspace,
             engine=engine,
             source_ids=sources,
-            context=_context(settings, destinations, _routes(workspace, sources, destinations)),
+            context=_context(
+                settings,
+                destinations,
+                _routes(workspace, sources, destinations),
+                _alike(workspace, destinations),
+            ),
         )
     finally:
         engine.dispose()
-
-
-def _context(settings: Settings, destinations: Mapping[str, int], routes: Routes) -> Context:
-    stopping = threading.Event()
-    warehouse = Warehouse(
-        url=settings.warehouse_url or SecretStr(database.database_url(settings)),
-        patience=settings.compute_timeout,
-        most_rows=settings.sql_rows,
-        stopping=stopping,
-    )
-    return Context(
-        destinations=destinations,
-        routes=routes,
-        patience=settings.compute_timeout,
-        warehouse=warehouse,
-        stopping=stopping,
-    )
 
 
 def _routes(workspace: Workspace, sources: Mapping[str, int], destinations: Mapping[str, int]) -> Routes:
@@ -177,8 +167,34 @@ def _routes(workspace: Workspace, sources: Mapping[str, int], destinations: Mapp
     return Routes(sources=by_source, email_changes=[destinations[slug] for slug in changing])
 
 
-def deliverer(parts: Runtime, listener: Listener | None = None) -> Deliverer:
-    """The worker that sends what waits."""
+def _alike(workspace: Workspace, destinations: Mapping[str, int]) -> dict[int, Alike]:
+    """How those destinations that can be read compare what they hold, by their ids."""
+    built = {config.slug: registry.build(config) for config in workspace.destinations}
+    return {destinations[slug]: made.alike for slug, made in built.items() if isinstance(made, Readable)}
+
+
+def _context(
+    settings: Settings, destinations: Mapping[str, int], routes: Routes, alike: Mapping[int, Alike]
+) -> Context:
+    stopping = threading.Event()
+    warehouse = Warehouse(
+        url=settings.warehouse_url or SecretStr(database.database_url(settings)),
+        patience=settings.compute_timeout,
+        most_rows=settings.sql_rows,
+        stopping=stopping,
+    )
+    return Context(
+        destinations=destinations,
+        routes=routes,
+        alike=alike,
+        patience=settings.compute_timeout,
+        warehouse=warehouse,
+        stopping=stopping,
+    )
+
+
+def deliverer(parts: Runtime, listener: Listener | None = None, *, only: int | None = None) -> Deliverer:
+    """The worker that sends what waits, to everybody or `only` to one profile."""
     from engage_sync.delivery.deliverer import Deliverer
 
     return Deliverer(
@@ -188,4 +204,6 @@ def deliverer(parts: Runtime, listener: Listener | None = None) -> Deliverer:
         direct_url=database.database_url(parts.settings, direct=True),
         space=parts.workspace.space,
         listener=listener,
+        allowed={config.slug: Allowed(config.allow) for config in parts.workspace.destinations},
+        only=only,
     )

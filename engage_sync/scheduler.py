@@ -34,7 +34,7 @@ from engage_sync.snapshots import states
 from engage_sync.snapshots.runs import Cause
 from engage_sync.snapshots.states import State
 from engage_sync.sync import compute as computation
-from engage_sync.sync import retention
+from engage_sync.sync import retention, sweeping
 from engage_sync.sync.batches import RunReport, compute_one
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.ingest import resolve_inbox
@@ -295,6 +295,8 @@ class Scheduler:
         with self._engine.begin() as connection:
             migrate.ensure_partitions(connection)
         retention.clean(self._engine, self._keep)
+        # What an apply began and couldn't end.
+        sweeping.sweep(self._engine, self._context)
 
     def _may_be_tried(self, definition: StoredDefinition, state: State) -> bool:
         """Whether one that failed is tried again now: after a minute, and each time in a row after twice as long."""

@@ -76,6 +76,7 @@ from engage_sync.cli import (  # noqa: E402
     past,
     previews,
     reading,
+    repairing,
     serving,
     testing,
     workspaces,
@@ -92,5 +93,6 @@ for group in (
     explaining,
     past,
     operations,
+    repairing,
 ):
     group.register(app)

@@ -11,10 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from engage_sync import errors
+from engage_sync import reports as questions
 from engage_sync import runtime as composition
 from engage_sync.cli import output
 from engage_sync.cli.app import AsOf, Json, Keys, current, instant
 from engage_sync.delivery.report import Report
+from engage_sync.outbox import workers
+from engage_sync.profiles import finding
 from engage_sync.runtime import Runtime
 from engage_sync.sync import compute as computation
 from engage_sync.sync import ingest
@@ -69,25 +72,54 @@ def deliver(
     if json:
         output.json(counts)
     else:
-        output.table([counts], {"sent": "sent", "skipped": "skipped", "failed": "dead letters", "seconds": "seconds"})
+        columns = {"sent": "sent", "skipped": "skipped", "failed": "dead letters", "seconds": "seconds"}
+        output.table([counts], columns | _withheld(counts))
+        _explain_withheld(counts)
     if counts["failed"]:
         raise typer.Exit(1)
 
 
-def sync(context: typer.Context, keys: Keys = None, as_of: AsOf = None, json: Json = False) -> None:
-    """Compute, then deliver until the outbox is empty; prints members, entered, left, sent and failed."""
+def sync(
+    context: typer.Context,
+    keys: Keys = None,
+    as_of: AsOf = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Send to this person alone, as all that they are: email:… or user_id:…; the rest waits."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compute, then deliver until the outbox is empty; prints members, entered, left, sent and failed.
+
+    Example, to see at one person how it arrives: engage-sync sync order_completed_last_30days --only email:me@x.io
+    """
     with composition.runtime(current(context)) as runtime:
+        if only is not None:
+            _see_that_nobody_else_delivers(runtime)
+            _resolve_inbox(runtime)
+            _person(runtime, only)
         reports = _compute(runtime, keys, instant(as_of), full=False, quiet=json)
-        counts = _deliver(runtime, quiet=json)
+        counts = _deliver(runtime, quiet=json, only=None if only is None else _person(runtime, only))
+        waiting = {} if only is None else _waiting(runtime)
     by_key = counts["by_key"]
     rows = []
     for report in reports:
-        sent = by_key.get(report.key, {})
-        rows.append({**_row(report), "sent": sent.get("sent", 0), "failed": sent.get("failed", 0)})
+        sent = by_key.get(report.key, {"sent": 0, "failed": 0, "withheld": 0})
+        rows.append({**_row(report), **sent})
+        if only is not None:
+            rows[-1]["waiting"] = waiting.get(report.key, 0)
     if json:
         output.json(rows)
     else:
-        output.table(rows, {**_COLUMNS, "sent": "sent", "failed": "failed"})
+        columns = {**_COLUMNS, "sent": "sent", "failed": "failed", **_withheld(counts)}
+        output.table(rows, columns if only is None else {**columns, "waiting": "waiting"})
+        _explain_withheld(counts)
+        if sum(waiting.values()):
+            output.say(
+                f"{sum(waiting.values()):,} messages to others wait. To send them: engage-sync deliver --until-empty"
+            )
     _end(reports)
     if counts["failed"]:
         output.say("Some messages could not be delivered: engage-sync dead-letters list")
@@ -97,30 +129,72 @@ def sync(context: typer.Context, keys: Keys = None, as_of: AsOf = None, json: Js
 def _compute(
     runtime: Runtime, keys: Sequence[str] | None, as_of: datetime | None, *, full: bool, quiet: bool
 ) -> list[RunReport]:
-    # What came by HTTP and still lies in the inbox belongs to now.
-    while ingest.resolve_inbox(runtime.engine, runtime.workspace.limits, routes=runtime.context.routes).taken:
-        pass
+    _resolve_inbox(runtime)
     with output.progress(quiet=quiet) as display:
         return computation.compute(
             runtime.engine, runtime.context, keys or None, as_of=as_of, full=full, watch=output.Bars(display)
         )
 
 
-def _deliver(runtime: Runtime, *, quiet: bool) -> dict[str, Any]:
-    deliverer = composition.deliverer(runtime)
+def _resolve_inbox(runtime: Runtime) -> None:
+    """What came by HTTP and still lies in the inbox belongs to now."""
+    while ingest.resolve_inbox(runtime.engine, runtime.workspace.limits, routes=runtime.context.routes).taken:
+        pass
+
+
+def _see_that_nobody_else_delivers(runtime: Runtime) -> None:
+    with runtime.engine.begin() as connection:
+        others = workers.others(connection, runtime.settings.request_timeout)
+    if others:
+        raise errors.UsageError(
+            "Another process delivers just now, and would send to everybody: stop `up` or `deliver` first,"
+            " then run sync --only again."
+        )
+
+
+def _person(runtime: Runtime, identifier: str) -> int:
+    with runtime.engine.begin() as connection:
+        return finding.find(connection, identifier).id
+
+
+def _waiting(runtime: Runtime) -> dict[str, int]:
+    with runtime.engine.begin() as connection:
+        return questions.waiting(connection)
+
+
+def _withheld(counts: dict[str, Any]) -> dict[str, str]:
+    """The column of what `allow` kept from being sent, where there was any."""
+    return {"withheld": "withheld"} if counts["withheld"] else {}
+
+
+def _explain_withheld(counts: dict[str, Any]) -> None:
+    if counts["withheld"]:
+        output.say(
+            f"{counts['withheld']:,} messages were withheld: `allow` lets only emails of its domains through."
+            " Once it is gone, tell these people by: engage-sync resync KEY"
+        )
+
+
+def _deliver(runtime: Runtime, *, quiet: bool, only: int | None = None) -> dict[str, Any]:
+    deliverer = composition.deliverer(runtime, only=only)
     begun = time.monotonic()
     with output.progress(quiet=quiet) as display:
         task = display.add_task("delivering", total=None, note="")
 
         def show(report: Report) -> None:
-            done = report.delivered + report.skipped + report.failed
-            display.update(task, completed=done, total=done + report.waiting, note=f"{report.failed} failed")
+            done = report.delivered + report.skipped + report.withheld + report.failed
+            total = done + report.waiting if only is None else None
+            display.update(task, completed=done, total=total, note=f"{report.failed} failed")
 
         report = asyncio.run(deliverer.run_until_empty(show))
-    by_key = {key: {"sent": tally.delivered, "failed": tally.failed} for key, tally in report.by_key.items()}
+    by_key = {
+        key: {"sent": tally.delivered, "failed": tally.failed, "withheld": tally.withheld}
+        for key, tally in report.by_key.items()
+    }
     return {
         "sent": report.delivered,
         "skipped": report.skipped,
+        "withheld": report.withheld,
         "failed": report.failed,
         "seconds": round(time.monotonic() - begun, 3),
         "by_key": by_key,

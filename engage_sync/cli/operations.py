@@ -18,6 +18,7 @@ from engage_sync.cli.app import Json, Limit, current
 from engage_sync.database import embedded, migrate
 from engage_sync.database import engine as database
 from engage_sync.destinations import registry
+from engage_sync.destinations.allowing import Allowed
 from engage_sync.destinations.render import render_line
 from engage_sync.outbox import dead_letters as letters
 from engage_sync.outbox import destinations_table
@@ -59,6 +60,7 @@ def render(
             f" Known are: {', '.join(sorted(configured)) or 'none'}."
         )
     made = registry.build(configured[destination])
+    allowed = Allowed(configured[destination].allow)
     if file != "-" and not Path(file).is_file():
         raise errors.UsageError(f"{file}: there is no such file.")
     source = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 - closed below
@@ -66,7 +68,9 @@ def render(
         for line in source:
             if not line.strip():
                 continue
-            rendered = render_line(made, line, message_id=lambda: str(uuid.uuid4()), timestamp=clock.now())
+            rendered = render_line(
+                made, line, message_id=lambda: str(uuid.uuid4()), timestamp=clock.now(), allowed=allowed
+            )
             sys.stdout.buffer.write(orjson.dumps(rendered) + b"\n")
     sys.stdout.flush()
 

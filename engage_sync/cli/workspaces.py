@@ -15,10 +15,15 @@ from engage_sync.cli.app import Json, current
 from engage_sync.definitions import example, schema
 from engage_sync.definitions.model import Workspace
 from engage_sync.destinations import registry
-from engage_sync.sync import planning
+from engage_sync.sync import planning, sweeping
 
 Delete = Annotated[
-    list[str] | None, typer.Option("--delete", metavar="KEY", help="Also delete this definition, whose file is gone.")
+    list[str] | None,
+    typer.Option(
+        "--delete",
+        metavar="KEY",
+        help="Also delete this definition, whose file is gone; `on_delete: sweep` tells people.",
+    ),
 ]
 
 
@@ -118,10 +123,15 @@ def apply(
             if not typer.confirm("Apply?", err=True):
                 raise typer.Exit(1)
         done = planning.apply(runtime.engine, workspace, delete=delete or ())
+        with output.progress(quiet=json) as display:
+            swept = sweeping.sweep(runtime.engine, runtime.context, watch=output.Bars(display))
         if json:
-            output.json([_action(action) for action in done])
-        else:
-            _show_actions(done)
+            messages = {each.key: {"messages": each.messages} for each in swept}
+            output.json([{**_action(action), **messages.get(action.key, {})} for action in done])
+            return
+        _show_actions(done)
+        for each in swept:
+            output.say(f"{each.key}: {each.messages:,} messages tell {each.people:,} people that it is gone.")
 
 
 def invalid_document(invalid: errors.WorkspaceInvalid) -> dict[str, Any]:

@@ -305,7 +305,8 @@ lost_profiles = Table(
 )
 
 # What each identity was told. `enqueued` is the newest value that still waits (SQL null: nothing waits), `confirmed`
-# the newest that the destination took; `version` numbers what was ever enqueued and makes the message ids.
+# the newest that the destination took; `version` numbers what was ever enqueued and makes the message ids. What
+# is confirmed of an adopted one was read from the destination.
 told = Table(
     "told",
     metadata,
@@ -320,8 +321,12 @@ told = Table(
     Column("confirmed", JSONB),
     Column("confirmed_version", Integer, nullable=False, server_default=text("0")),
     Column("is_unknown", Boolean, nullable=False, server_default=text("false")),
+    Column("is_adopted", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("identity_value", "identity_type", "destination_id", "definition_id", "call_type"),
     Index(None, "profile_id", "definition_id"),
+    # What was read from the destination, not said to it; and what isn't known for certain. Both are few, or soon gone.
+    Index("ix_told_adopted", "definition_id", "profile_id", postgresql_where=text("is_adopted")),
+    Index("ix_told_unknown", "destination_id", "definition_id", postgresql_where=text("is_unknown")),
 )
 
 runs = Table(

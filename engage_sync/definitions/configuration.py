@@ -159,6 +159,7 @@ def _destination(slug: str, shape: DestinationShape) -> DestinationConfig:
         settings={name: _setting(name, value) for name, value in shape.settings.items()},
         connected_sources=tuple(shape.connected_sources),
         rate_limits=dict(shape.rate_limits),
+        allow=None if shape.allow is None else tuple(shape.allow),
     )
 
 

@@ -44,13 +44,17 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class DestinationConfig:
-    """`settings` are the destination's own: it checks them. `rate_limits` are requests a second by kind of call."""
+    """`settings` are the destination's own: it checks them. `rate_limits` are requests a second by kind of call.
+
+    `allow`: only emails of these domains are let through, in lower case; None: everybody.
+    """
 
     slug: str
     type: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     connected_sources: tuple[str, ...] = ()
     rate_limits: Mapping[str, float] = field(default_factory=dict)
+    allow: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from engage_sync.definitions.model import HOURLY
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 KEY = r"^[a-z0-9_]+$"
+DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W_](?:[\w-]{0,61}[^\W_])?")
 SILENCE = re.compile(r"(\d{1,6})\s+(minute|hour|day|week)s?")
 SHARE = re.compile(r"(\d{1,4}(?:\.\d+)?)\s*%")
 
@@ -30,6 +31,13 @@ def _cron(value: Any) -> str:
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise wrong(f'found {value!r}, expected a cron line of five fields such as "{HOURLY}"') from error
     return value
+
+
+def _domain(value: Any) -> Any:
+    found = value.strip().lower() if isinstance(value, str) else ""
+    if not DOMAIN.fullmatch(found):
+        raise wrong(f"found {value!r}, expected a domain such as example.com")
+    return found
 
 
 def _cadence(value: Any) -> Any:
@@ -108,6 +116,9 @@ class SourceShape(Shape):
     secret: Text | None = Field(default=None, description="What Iterable's webhooks authenticate with.")
 
 
+Domain = Annotated[str, BeforeValidator(_domain)]
+
+
 class DestinationShape(Shape):
     type: Text = Field(description="Which kind of destination, such as iterable.")
     settings: dict[str, Any] = Field(default={}, description="The destination's own settings.")
@@ -115,6 +126,9 @@ class DestinationShape(Shape):
         default=[], description="Sources whose own calls are forwarded as they come in."
     )
     rate_limits: dict[str, Rate] = Field(default={}, description="Requests a second, by kind of call.")
+    allow: list[Domain] | None = Field(
+        default=None, description="Let only emails of these domains through, for staging; nobody else is told anything."
+    )
 
 
 class ScheduleShape(Shape):
@@ -199,7 +213,8 @@ class DefinitionShape(Shape):
     ] = Field(default=True, description="All history, none of it, or so many days of it.")
     guard: GuardShape | None = None
     on_delete: Literal["keep", "sweep"] | None = Field(
-        default=None, description="sweep: tell everybody who was told, once more, when the definition is deleted."
+        default=None,
+        description="sweep: when it is deleted, everybody who was told hears that there is no value any more.",
     )
     owner: Text | None = None
     tags: list[Text] = Field(default=[])

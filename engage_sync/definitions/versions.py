@@ -155,22 +155,14 @@ def apply(
 def load(connection: Connection, *, include_disabled: bool = False) -> list[StoredDefinition]:
     """All definitions that aren't deleted, each after those that it refers to."""
     rows = [row for row in connection.execute(_LOAD) if row.deleted_at is None and (row.enabled or include_disabled)]
-    stored = {
-        row.key: StoredDefinition(
-            id=row.id,
-            public_id=row.public_id,
-            kind=row.kind,
-            key=row.key,
-            version=row.version,
-            enabled=row.enabled,
-            file=row.file,
-            created_at=row.created_at,
-            spec=_spec(row),
-        )
-        for row in rows
-    }
+    stored = {row.key: _stored(row) for row in rows}
     specs = with_columns([definition.spec for definition in stored.values()])
     return [replace(stored[spec.key], spec=spec) for spec in in_order(specs)]
+
+
+def load_swept(connection: Connection) -> list[StoredDefinition]:
+    """The deleted definitions of which everybody is to be told (`on_delete: sweep`)."""
+    return [_stored(row) for row in connection.execute(_LOAD) if row.deleted_at is not None and _sweeps(row)]
 
 
 def find(connection: Connection, key: str) -> StoredDefinition:
@@ -221,6 +213,24 @@ def with_columns(specs: Sequence[DefinitionSpec]) -> list[DefinitionSpec]:
         return replace(reference, path=(homes[root], *reference.path))
 
     return [replace(spec, tree=mapped(spec.tree, lead)) for spec in specs]
+
+
+def _stored(row: Any) -> StoredDefinition:
+    return StoredDefinition(
+        id=row.id,
+        public_id=row.public_id,
+        kind=row.kind,
+        key=row.key,
+        version=row.version,
+        enabled=row.enabled,
+        file=row.file,
+        created_at=row.created_at,
+        spec=_spec(row),
+    )
+
+
+def _sweeps(row: Any) -> bool:
+    return bool(orjson.loads(row.document).get("on_delete") == "sweep")
 
 
 def _action(spec: DefinitionSpec, row: Any) -> Action:

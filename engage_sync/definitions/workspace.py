@@ -259,10 +259,7 @@ def _tells(shape: AudienceTellsShape | TraitTellsShape) -> Tells:
 def _warnings(read: _Read) -> list[errors.Problem]:
     shape = read.shape
     assert shape is not None
-    unheeded = {
-        "guard": shape.guard is not None,
-        "on_delete": shape.on_delete == "sweep",
-    }
+    unheeded = {"guard": shape.guard is not None}
     found = [
         read.file.problem(read.file.at_key((name,)), f"{name} {NOT_YET}") for name, is_set in unheeded.items() if is_set
     ]

@@ -22,6 +22,7 @@ from engage_sync.delivery.membership import Membership
 from engage_sync.delivery.report import Report
 from engage_sync.delivery.transactions import PASSING, Transactions
 from engage_sync.delivery.transport import Transport
+from engage_sync.destinations.allowing import EVERYBODY, Allowed
 from engage_sync.destinations.protocol import Destination
 from engage_sync.messages import ids
 from engage_sync.messages.render import Sender
@@ -43,7 +44,10 @@ _WAITING = text("SELECT count(*) FROM messages WHERE destination_id = ANY(CAST(:
 
 
 class Deliverer:
-    """Sends what waits in the outbox. `direct_url` is the way past a pooler; a `listener` is shared, else its own."""
+    """Sends what waits in the outbox. `direct_url` is the way past a pooler; a `listener` is shared, else its own.
+
+    `allowed` is by slug; `only` is the one profile that is delivered to.
+    """
 
     def __init__(
         self,
@@ -54,6 +58,8 @@ class Deliverer:
         direct_url: str | None = None,
         space: Space | None = None,
         listener: Listener | None = None,
+        allowed: Mapping[str, Allowed] | None = None,
+        only: int | None = None,
     ) -> None:
         self._engine = engine
         self._destinations = destinations
@@ -61,10 +67,12 @@ class Deliverer:
         self._direct_url = direct_url
         self._space = space or Space()
         self._listener = listener
+        self._allowed = allowed or {}
         self._limits = Limits(
             most_in_flight=settings.max_in_flight,
             request_timeout=settings.request_timeout,
             retry_for=settings.retry_for,
+            only=only,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -143,6 +151,7 @@ class Deliverer:
                 transactions,
                 transport,
                 report,
+                self._allowed.get(slug, EVERYBODY),
             )
             for slug in slugs
         ]

@@ -26,6 +26,7 @@ from engage_sync.delivery.settler import Flushed, Settler
 from engage_sync.delivery.transactions import PASSING, Transactions
 from engage_sync.delivery.transport import NoAnswer, Transport
 from engage_sync.delivery.work import Job, Lane
+from engage_sync.destinations.allowing import EVERYBODY, Allowed
 from engage_sync.destinations.protocol import (
     Answer,
     Delivered,
@@ -56,7 +57,8 @@ _SHORTEST_SECRET = 8
 
 _IS_WAITING = text(
     """
-    SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination)
+    SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination
+                     AND (CAST(:only AS bigint) IS NULL OR profile_id = CAST(:only AS bigint)))
        AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
     """
 )
@@ -64,11 +66,12 @@ _IS_WAITING = text(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What bounds a line; times in seconds."""
+    """What bounds a line; times in seconds. `only`: nobody else than this profile is delivered to."""
 
     most_in_flight: int
     request_timeout: float
     retry_for: float
+    only: int | None = None
 
 
 class Line:
@@ -84,8 +87,10 @@ class Line:
         transactions: Transactions,
         transport: Transport,
         report: Report,
+        allowed: Allowed = EVERYBODY,
     ) -> None:
         self._destination = destination
+        self._allowed = allowed
         self._destination_id = destination_id
         self._worker_id = worker_id
         self._sender = sender
@@ -179,19 +184,21 @@ class Line:
 
     async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
         """Claim lanes and begin with each; returns how many there were."""
-        claimed = await asyncio.shield(
-            self._transactions.run(
-                lambda connection: claim.claim(connection, self._destination_id, self._worker_id, limit, last=last),
-                durable=False,
-            )
-        )
+
+        def take(connection: Connection) -> list[ClaimedLane]:
+            if self._limits.only is not None:
+                return claim.claim_of(connection, self._destination_id, self._worker_id, self._limits.only)
+            return claim.claim(connection, self._destination_id, self._worker_id, limit, last=last)
+
+        claimed = await asyncio.shield(self._transactions.run(take, durable=False))
         for each in claimed:
             self._take(each)
         return len(claimed)
 
     async def _is_waiting(self) -> bool:
         def ask(connection: Connection) -> bool:
-            return bool(connection.execute(_IS_WAITING, {"destination": self._destination_id}).scalar_one())
+            given = {"destination": self._destination_id, "only": self._limits.only}
+            return bool(connection.execute(_IS_WAITING, given).scalar_one())
 
         try:
             return await self._transactions.run(ask)
@@ -212,6 +219,9 @@ class Line:
             call = render(message, self._sender)
             if call is None:
                 self._settler.settle(Taken(message=message, skipped=True))
+                continue
+            if self._allowed.objection(call) is not None:
+                self._settler.settle(Taken(message=message, withheld=True))
                 continue
             match self._destination.requests(call):
                 case Skipped():

@@ -11,15 +11,21 @@ from engage_sync.outbox.settle import Failed, Postponed, Settlement, Taken
 
 @dataclass(slots=True)
 class Tally:
-    """Messages by how they ended. `retried` counts attempts that were put off, not messages."""
+    """Messages by how they ended. `retried` counts attempts that were put off, not messages.
+
+    `withheld` were kept from being sent (`allow`).
+    """
 
     delivered: int = 0
     skipped: int = 0
+    withheld: int = 0
     failed: int = 0
     retried: int = 0
 
     def count(self, settlement: Settlement) -> None:
         match settlement:
+            case Taken(withheld=True):
+                self.withheld += 1
             case Taken(skipped=True):
                 self.skipped += 1
             case Taken():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,3 +128,27 @@ class Destination(Protocol):
 
     def outcome(self, request: Request, answer: Answer | None) -> Outcome:
         """What an answer means; None means that none came within the time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holds:
+    """What the destination knows of somebody, by field; None: it doesn't know them."""
+
+    fields: Mapping[str, Any] | None = field(repr=False)
+
+
+@runtime_checkable
+class Readable(Destination, Protocol):
+    """A destination that says what it holds of somebody, so that what it was told can be checked."""
+
+    def lookup(self, call: Mapping[str, Any]) -> Request | Refused:
+        """What asks for the user whom an identify call is about."""
+
+    def held(self, answer: Answer | None) -> Holds | Retry | Rejected | Unauthorized:
+        """What the answer to a lookup says; None means that none came within the time."""
+
+    def fields(self, call: Mapping[str, Any]) -> Mapping[str, Any] | Refused:
+        """What the destination holds once it took an identify call, by field; None: such a field is cleared."""
+
+    def alike(self, told: Any, held: Any) -> bool:
+        """Whether a field that was told one value and holds another is as it should be."""

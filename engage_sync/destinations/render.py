@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from engage_sync.destinations.allowing import EVERYBODY, Allowed
 from engage_sync.destinations.protocol import Destination, Refused, Skipped
 
 
@@ -18,6 +19,7 @@ def render_line(
     *,
     message_id: Callable[[], str],
     timestamp: datetime,
+    allowed: Allowed = EVERYBODY,
 ) -> dict[str, Any]:
     """One JSON line → `{"method", "path", "body"}`, or `{"skipped": reason}` for whatever isn't sent.
 
@@ -35,6 +37,8 @@ def render_line(
         call["messageId"] = message_id()
     if call.get("timestamp") is None:
         call["timestamp"] = timestamp.astimezone(UTC).isoformat()
+    if (objection := allowed.objection(call)) is not None:
+        return {"skipped": objection}
     requests = destination.requests(call)
     if isinstance(requests, Refused):
         return {"skipped": requests.sentence}

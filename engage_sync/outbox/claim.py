@@ -61,6 +61,23 @@ _LEASE = text(
     RETURNING lanes.profile_id, lanes.priority, lanes.due_at
     """
 )
+# One person's lane alone, as the lease above takes any.
+_LEASE_ONE = text(
+    """
+    WITH due AS MATERIALIZED (
+      SELECT lanes.profile_id, lanes.destination_id FROM lanes
+      WHERE profile_id = :profile AND destination_id = :destination AND worker_id IS NULL
+        AND due_at <= statement_timestamp()
+        AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
+        AND EXISTS (SELECT FROM workers WHERE id = :worker)
+      FOR NO KEY UPDATE OF lanes SKIP LOCKED
+    )
+    UPDATE lanes SET worker_id = :worker
+    FROM due
+    WHERE lanes.profile_id = due.profile_id AND lanes.destination_id = due.destination_id
+    RETURNING lanes.profile_id, lanes.priority, lanes.due_at
+    """
+)
 _LOAD = text(
     """
     SELECT message.id, message.profile_id, message.definition_id, message.identity_type, message.identity_value,
@@ -148,17 +165,13 @@ def claim(
         # The tenth was kept for nobody.
         lanes += _lease(connection, Priority.REALTIME, limit - len(lanes), given)
         lanes += _lease(connection, Priority.TICK, limit - len(lanes), given)
-    waiting = _load(connection, destination_id, [lane.profile_id for lane in lanes])
-    return [
-        ClaimedLane(
-            profile_id=lane.profile_id,
-            destination_id=destination_id,
-            priority=lane.priority,
-            messages=tuple(waiting.get(lane.profile_id, ())[:MESSAGES_A_LANE]),
-            has_more=len(waiting.get(lane.profile_id, ())) > MESSAGES_A_LANE,
-        )
-        for lane in sorted(lanes, key=lambda lane: (lane.priority, lane.due_at))
-    ]
+    return _claimed(connection, destination_id, lanes)
+
+
+def claim_of(connection: Connection, destination_id: int, worker_id: int, profile_id: int) -> list[ClaimedLane]:
+    """Lease one person's lane if it is due, and load what waits in it."""
+    given = {"destination": destination_id, "worker": worker_id, "profile": profile_id}
+    return _claimed(connection, destination_id, pipeline.rows(connection, _LEASE_ONE, given))
 
 
 def start(connection: Connection, worker_id: int, messages: Sequence[Wanted], timeout: float) -> dict[int, Started]:
@@ -179,6 +192,20 @@ def start(connection: Connection, worker_id: int, messages: Sequence[Wanted], ti
         },
     )
     return {row[0]: Started(attempts=row[1], first_started_at=row[2], started_at=row[3]) for row in rows}
+
+
+def _claimed(connection: Connection, destination_id: int, lanes: Sequence[Any]) -> list[ClaimedLane]:
+    waiting = _load(connection, destination_id, [lane.profile_id for lane in lanes])
+    return [
+        ClaimedLane(
+            profile_id=lane.profile_id,
+            destination_id=destination_id,
+            priority=lane.priority,
+            messages=tuple(waiting.get(lane.profile_id, ())[:MESSAGES_A_LANE]),
+            has_more=len(waiting.get(lane.profile_id, ())) > MESSAGES_A_LANE,
+        )
+        for lane in sorted(lanes, key=lambda lane: (lane.priority, lane.due_at))
+    ]
 
 
 def _tenth(limit: int) -> int:

@@ -27,10 +27,14 @@ _REASON_CHARACTERS = 2_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """The destination took it; or `skipped`: there was nothing to send, on purpose."""
+    """The destination took it; or `skipped`: there was nothing to send, on purpose.
+
+    `withheld`: it was kept from being sent, and so the identity wasn't told.
+    """
 
     message: Message
     skipped: bool = False
+    withheld: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,11 +180,16 @@ def _take(connection: Connection, worker_id: int, taken: Sequence[Taken]) -> set
         return set()
     given = {
         "ids": [each.message.id for each in taken],
-        "skipped": [each.message.id for each in taken if each.skipped],
+        "skipped": [each.message.id for each in taken if each.skipped or each.withheld],
         "worker": worker_id,
     }
     rows = pipeline.rows(connection, _TAKEN, given)
-    settled.confirm(connection, [_ended(row) for row in rows if row.definition_id is not None])
+    # A forwarded call touches nothing of what was told.
+    told = [row for row in rows if row.definition_id is not None]
+    withheld = {each.message.id for each in taken if each.withheld}
+    settled.confirm(connection, [_ended(row) for row in told if row.id not in withheld])
+    # Whoever looks next must not take it for told, nor for what was confirmed before.
+    settled.withdraw(connection, [_ended(row, is_unknown=True) for row in told if row.id in withheld])
     return {row.id for row in rows}
 
 

@@ -61,6 +61,12 @@ def unregister(connection: Connection, worker_id: int, timeout: float) -> None:
     _end(connection, worker_id, timeout)
 
 
+def others(connection: Connection, timeout: float) -> int:
+    """How many other workers are alive just now; what dead ones held is freed."""
+    reclaim(connection, timeout)
+    return len(connection.execute(_OTHERS, {"own": 0}).scalars().all())
+
+
 def reclaim(connection: Connection, timeout: float, own: int = 0) -> int:
     """Free the lanes of dead workers; return how many workers were removed.
 

@@ -25,6 +25,7 @@ __all__ = [
     "rows_of",
     "runs",
     "summary",
+    "waiting",
 ]
 
 # People in one page of a long list.
@@ -152,6 +153,13 @@ _RUNS = text(
     ORDER BY runs.id DESC LIMIT CAST(:limit AS bigint)
     """
 )
+_WAITING = text(
+    """
+    SELECT definitions.key, count(*) AS messages
+    FROM messages JOIN definitions ON definitions.id = messages.definition_id
+    GROUP BY definitions.key
+    """
+)
 _SUMMARY = text(
     """
     SELECT (SELECT count(*) FROM profiles) AS profiles,
@@ -232,6 +240,11 @@ def runs(connection: Connection, *, key: str | None = None, limit: int | None = 
 def summary(connection: Connection) -> dict[str, int]:
     """A few sizes: profiles, calls and messages that wait (up to 100,000), dead letters."""
     return dict(connection.execute(_SUMMARY).one()._mapping)
+
+
+def waiting(connection: Connection) -> dict[str, int]:
+    """How many messages wait in the outbox, by the keys of their definitions."""
+    return {row.key: row.messages for row in connection.execute(_WAITING)}
 
 
 def _people(

@@ -57,6 +57,9 @@ _RECORD = text(
     ON CONFLICT (profile_id, definition_id) DO UPDATE SET value = excluded.value, since = excluded.since
     """
 )
+_FORGET = text(
+    "DELETE FROM snapshots WHERE definition_id = :definition AND profile_id = ANY(CAST(:profiles AS bigint[]))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,12 @@ def recording(found: Sequence[Found], as_of: datetime) -> Query[None]:
         "after": [difference.after for _, _, difference in rows],
     }
     return Query(_RECORD, given, pipeline.nothing)
+
+
+def forget(connection: Connection, definition: int, profiles: Sequence[int]) -> None:
+    """Take profiles without a value out of the snapshot: the ledger has said so already."""
+    if profiles:
+        connection.execute(_FORGET, {"definition": definition, "profiles": list(profiles)})
 
 
 def tally(differences: Sequence[Difference], is_audience: bool) -> Tally:

@@ -39,7 +39,8 @@ class Telling:
     """An identity that should be told `value` (JSON text), or that was succeeded and is told nothing more.
 
     `confirmed` is what the destination last took, `enqueued` what waits; None: nothing. `profile_id` is whose message
-    it is: the holder's, or else the profile's that was told last.
+    it is: the holder's, or else the profile's that was told last. `is_adopted`: what is confirmed was read from the
+    destination, in its own writing of dates and numbers, and nothing was said since.
     """
 
     identity_type: str
@@ -54,6 +55,7 @@ class Telling:
     confirmed: str | None
     succeeded: bool
     is_settled: bool
+    is_adopted: bool
 
 
 _NEEDED = text(
@@ -83,6 +85,7 @@ _NEEDED = text(
                SELECT FROM identities AS email WHERE email.profile_id = holder.profile_id AND email.type = 'email'
              ) AS is_succeeded,
              told.version IS NOT NULL AS was_told, told.enqueued, told.confirmed,
+             told.is_adopted AND told.confirmed IS NOT NULL AS is_adopted,
              coalesce(told.enqueued, told.confirmed) AS current, coalesce(told.is_unknown, false) AS is_unknown
       FROM candidate
       JOIN channel USING (definition_id, destination_id, call_type)
@@ -96,7 +99,8 @@ _NEEDED = text(
     SELECT type, value, definition_id, destination_id, call_type, profile_id, wanted::text, was_told, enqueued::text,
            confirmed::text, is_succeeded,
            -- Should an unsent message be taken back, this is what is true without it.
-           NOT is_unknown AND coalesce(confirmed = wanted, NOT has_value) AS is_settled
+           NOT is_unknown AND coalesce(confirmed = wanted, NOT has_value) AS is_settled,
+           coalesce(is_adopted, false) AS is_adopted
     FROM compared
     WHERE CASE
       WHEN is_succeeded THEN current IS NOT NULL
@@ -136,7 +140,8 @@ _ENQUEUED = text(
       AS telling (identity_value, identity_type, destination_id, definition_id, call_type, profile_id, enqueued)
     ORDER BY identity_value COLLATE "C", identity_type COLLATE "C", destination_id, definition_id, call_type
     ON CONFLICT (identity_value, identity_type, destination_id, definition_id, call_type) DO UPDATE
-    SET version = told.version + 1, enqueued = excluded.enqueued, profile_id = excluded.profile_id, is_unknown = false
+    SET version = told.version + 1, enqueued = excluded.enqueued, profile_id = excluded.profile_id, is_unknown = false,
+        is_adopted = false
     RETURNING identity_value, identity_type, destination_id, definition_id, call_type, version
     """
 )
@@ -146,6 +151,18 @@ _QUIET = text(
     FROM unnest(CAST(:values AS text[]), CAST(:types AS text[]), CAST(:destinations AS smallint[]),
                 CAST(:definitions AS integer[]), CAST(:call_types AS text[]), CAST(:succeeded AS boolean[]))
       AS telling (identity_value, identity_type, destination_id, definition_id, call_type, succeeded)
+    WHERE told.identity_value = telling.identity_value AND told.identity_type = telling.identity_type
+      AND told.destination_id = telling.destination_id AND told.definition_id = telling.definition_id
+      AND told.call_type = telling.call_type
+    """
+)
+
+_AGREE = text(
+    """
+    UPDATE told SET confirmed = telling.value, is_adopted = false
+    FROM unnest(CAST(:values AS text[]), CAST(:types AS text[]), CAST(:destinations AS smallint[]),
+                CAST(:definitions AS integer[]), CAST(:call_types AS text[]), CAST(:contents AS jsonb[]))
+      AS telling (identity_value, identity_type, destination_id, definition_id, call_type, value)
     WHERE told.identity_value = telling.identity_value AND told.identity_type = telling.identity_type
       AND told.destination_id = telling.destination_id AND told.definition_id = telling.definition_id
       AND told.call_type = telling.call_type
@@ -204,6 +221,7 @@ def _tellings(rows: Rows) -> list[Telling]:
             confirmed=row[9],
             succeeded=row[10],
             is_settled=row[11],
+            is_adopted=row[12],
         )
         for row in rows
     ]
@@ -230,6 +248,13 @@ def quiet(connection: Connection, tellings: Sequence[Telling]) -> None:
     if tellings:
         succeeded = [telling.succeeded for telling in tellings]
         pipeline.rows(connection, _QUIET, {**_columns(tellings), "succeeded": succeeded})
+
+
+def agree(connection: Connection, tellings: Sequence[Telling]) -> None:
+    """The destination says the same in its own writing: these count as told, though nothing was sent."""
+    if tellings:
+        values = [telling.value for telling in tellings]
+        pipeline.rows(connection, _AGREE, {**_columns(tellings), "contents": values})
 
 
 def _columns(tellings: Sequence[Telling]) -> dict[str, Any]:

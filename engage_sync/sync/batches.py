@@ -61,6 +61,14 @@ _EVERYONE = text(
     ON CONFLICT (profile_id) DO UPDATE SET must_tell = true
     """
 )
+# Of whom a destination already held something: where that isn't true, they must be told, though nothing else differs.
+_ADOPTED = text(
+    """
+    INSERT INTO engage_pending (profile_id, must_tell)
+    SELECT DISTINCT profile_id, true FROM told WHERE definition_id = :definition AND is_adopted
+    ON CONFLICT (profile_id) DO UPDATE SET must_tell = true
+    """
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,7 +186,7 @@ class _Run:
             began = time.perf_counter()
             with self._transaction(connection):
                 now = states.lock(connection, self.definition.id)
-                if now.current_version != state.current_version:
+                if now.current_version != state.current_version or not now.enabled:
                     raise errors.ComputationFailed("The definition was changed meanwhile; compute it again.")
                 as_of = self._instant(connection, now)
                 batch = connection.execute(_NEXT, {"last": last, "limit": BATCH}).all()
@@ -282,6 +290,8 @@ class _Run:
         )
         if state.version is not None and state.version != state.current_version:
             connection.execute(_EVERYONE, {"definition": self.definition.id})
+        if state.version != state.current_version:
+            connection.execute(_ADOPTED, {"definition": self.definition.id})
         connection.execute(
             text(
                 "INSERT INTO engage_pending (profile_id, must_tell) SELECT DISTINCT profile_id, true"

@@ -18,6 +18,7 @@ from engage_sync.evaluation import dirty, evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope
 from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.sync.forwarding import NOWHERE, Routes
+from engage_sync.sync.telling import Alike
 
 # A definition's id and version, the scope, and the table of snapshots that it reads.
 _Compiled = tuple[int, int, Scope, str]
@@ -29,11 +30,13 @@ class Context:
 
     `patience`: seconds that one statement of a run may take. `rests`: how long a run pauses after each of its
     transactions, for each second that it took. `warehouse` is where SQL traits are read. `stopping` is set when the
-    process is about to end.
+    process is about to end. `routes` say whose calls are forwarded where; `alike` compares what those destinations hold
+    that can be read.
     """
 
     destinations: Mapping[str, int]
     routes: Routes = NOWHERE
+    alike: Mapping[int, Alike] = field(default_factory=dict, compare=False)
     patience: float = 600.0
     rests: float = 0.0
     warehouse: Warehouse | None = field(default=None, compare=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 import orjson
 from sqlalchemy import Connection
@@ -19,6 +19,9 @@ from engage_sync.outbox import enqueue
 from engage_sync.outbox.enqueue import NewMessage, Priority
 from engage_sync.snapshots import telling
 from engage_sync.snapshots.telling import Channel, Telling
+
+Alike: TypeAlias = Callable[[Any, Any], bool]
+NOBODY_READS: Final[Mapping[int, Alike]] = MappingProxyType({})
 
 
 def channels(definition: StoredDefinition, destinations: Mapping[str, int]) -> list[Channel]:
@@ -63,11 +66,18 @@ class Job:
 
 
 def tell(
-    connection: Connection, jobs: Sequence[Job], *, after: Sequence[Query[Any]], as_of: datetime, priority: Priority
-) -> dict[int, int]:
-    """Enqueue what these profiles' identities must be told; returns the numbers of messages by definition.
+    connection: Connection,
+    jobs: Sequence[Job],
+    *,
+    after: Sequence[Query[Any]] = (),
+    as_of: datetime,
+    priority: Priority,
+    alike: Mapping[int, Alike] = NOBODY_READS,
+) -> list[NewMessage]:
+    """Enqueue what these profiles' identities must be told; returns the messages.
 
     In the transaction that writes the snapshots, under the definitions' locks: `after` these queries, which write them.
+    `alike` says of a destination, by its id, whether what it holds is what it would be told.
     """
     moved = [(job.definition.id, profile) for job in jobs for profile in job.moved]
     all_channels = [channel for job in jobs for channel in job.channels]
@@ -75,10 +85,14 @@ def tell(
     queries = [*after, *([telling.following(moved)] if moved else [])]
     if not all_channels or not affected:
         pipeline.ask_each(connection, queries)
-        return {}
+        return []
     needed: list[Telling] = pipeline.ask_each(connection, [*queries, telling.needing(all_channels, affected)])[-1]
+    agreed = [each for each in needed if each.is_adopted and _agrees(each, alike)]
+    telling.agree(connection, agreed)
+    settled = {telling.key(each) for each in agreed}
+    needed = [each for each in needed if telling.key(each) not in settled]
     if not needed:
-        return {}
+        return []
     replaceable = {_address(each) for each in needed if each.enqueued is not None and each.call_type == "identify"}
     withdrawn = enqueue.withdraw(connection, sorted(replaceable))
     quiet = [each for each in needed if each.succeeded or (_taken_back(each, withdrawn) and each.is_settled)]
@@ -103,7 +117,7 @@ def tell(
         for each in saying
     ]
     enqueue.append(connection, messages, as_of=as_of, priority=priority)
-    return Counter(message.definition_id for message in messages)
+    return messages
 
 
 def _channel(definition: StoredDefinition, destination: int, call_type: str) -> Channel:
@@ -118,6 +132,13 @@ def _channel(definition: StoredDefinition, destination: int, call_type: str) -> 
 
 def _address(each: Telling) -> enqueue.Address:
     return (each.definition_id, each.destination_id, each.profile_id, each.identity_type, each.identity_value)
+
+
+def _agrees(each: Telling, alike: Mapping[int, Alike]) -> bool:
+    says_alike = alike.get(each.destination_id)
+    if says_alike is None or each.succeeded or each.confirmed is None:
+        return False
+    return says_alike(orjson.loads(each.value), orjson.loads(each.confirmed))
 
 
 def _taken_back(each: Telling, withdrawn: set[enqueue.Address]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,10 +77,9 @@ def write(
         )
         for each in work
     ]
-    messages = telling.tell(connection, jobs, after=queries, as_of=as_of, priority=priority)
-    return {
-        definition: Progress(tally=tally, messages=messages.get(definition, 0)) for definition, tally in tallies.items()
-    }
+    told = telling.tell(connection, jobs, after=queries, as_of=as_of, priority=priority, alike=context.alike)
+    messages = Counter(message.definition_id for message in told)
+    return {definition: Progress(tally=tally, messages=messages[definition]) for definition, tally in tallies.items()}
 
 
 def _touching_those_who_refer(catalog: Catalog, work: Sequence[Work], aware: Collection[int]) -> list[Query[None]]:

@@ -10,6 +10,7 @@ phone.py      phone numbers in E.164
 privacy.py    forgetting and deleting a user
 answers.py    answer → outcome
 webhooks.py   the way back: what Iterable tells of emails and pushes → Segment calls
+reading.py    asking for a user, and comparing what it holds
 """
 
 from engage_sync.destinations.iterable.destination import IterableDestination

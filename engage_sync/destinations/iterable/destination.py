@@ -6,10 +6,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from engage_sync.destinations.iterable import answers
+from engage_sync.destinations.iterable import answers, reading
 from engage_sync.destinations.iterable.mapping import UPDATE_EMAIL, Mapper
 from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings
-from engage_sync.destinations.protocol import NO_HEADERS, Answer, Delivered, Outcome, Refused, Request, Skipped
+from engage_sync.destinations.protocol import (
+    NO_HEADERS,
+    Answer,
+    Delivered,
+    Holds,
+    Outcome,
+    Refused,
+    Rejected,
+    Request,
+    Retry,
+    Skipped,
+    Unauthorized,
+)
 
 
 class IterableDestination:
@@ -43,3 +55,22 @@ class IterableDestination:
             # Nobody's email has to change: the next call makes the user, with the new one.
             return Delivered()
         return answers.outcome(answer)
+
+    def lookup(self, call: Mapping[str, Any]) -> Request | Refused:
+        requests = self._mapper.requests(call)
+        if isinstance(requests, Skipped | Refused):
+            return Refused(reason=requests.reason)
+        return reading.lookup(requests[0].body, self.settings.project_type)
+
+    def held(self, answer: Answer | None) -> Holds | Retry | Rejected | Unauthorized:
+        return reading.held(answer)
+
+    def fields(self, call: Mapping[str, Any]) -> Mapping[str, Any] | Refused:
+        requests = self._mapper.requests(call)
+        if isinstance(requests, Skipped | Refused):
+            return Refused(reason=requests.reason)
+        found: Mapping[str, Any] = requests[0].body["dataFields"]
+        return {name: value for name, value in found.items() if name != "email"}
+
+    def alike(self, told: Any, held: Any) -> bool:
+        return reading.alike(told, held)

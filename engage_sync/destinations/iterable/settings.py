@@ -17,6 +17,8 @@ DEFAULT_BUDGETS: Final[Mapping[str, float]] = {
     "commerce": 500.0,
     "forget": 3.0,
     "other": 100.0,
+    # What is asked, never what is told: users read back.
+    "read": 100.0,
 }
 
 ProjectType: TypeAlias = Literal["email", "user_id", "hybrid"]
