@@ -35,6 +35,7 @@ class PlainDestination:
     slug: str = "iterable"
     budgets: Mapping[str, float] = field(default_factory=lambda: {"identify": 100_000.0, "track": 100_000.0})
     headers: Mapping[str, str] = field(default_factory=lambda: {"Api-Key": KEY})
+    changes_emails: bool = False
     requests_of: Callable[[Mapping[str, Any]], tuple[Request, ...] | Skipped | Refused] | None = None
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
