@@ -72,6 +72,7 @@ CALLS: list[dict[str, Any]] = [
     {"type": "screen", **WHO, "name": "Cart"},
     {"type": "alias", **WHO, "previousId": "anonymous"},
     {"type": "group", **WHO, "groupId": "g1"},
+    {"type": "email_change", "userId": "u1", "previousEmail": "a@x.io", "email": "b@x.io"},
 ]
 BROKEN: list[dict[str, Any]] = [
     {},

@@ -37,6 +37,7 @@ class PlainDestination:
     headers: Mapping[str, str] = field(default_factory=lambda: {"Api-Key": KEY})
     secrets: tuple[str, ...] = (KEY,)
     integration: str | None = "Iterable"
+    changes_emails: bool = False
     requests_of: Callable[[Mapping[str, Any]], tuple[Request, ...] | Skipped | Refused] | None = None
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
