@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 
 from engage_sync import errors
 from engage_sync.ingest.calls import IncomingCall
+from engage_sync.profiles import accounts, store, traits
 from engage_sync.profiles import facts as reading
-from engage_sync.profiles import store, traits
+from engage_sync.profiles.accounts import Grouped
 from engage_sync.profiles.facts import Facts
 from engage_sync.profiles.graph import Graph, Node
 from engage_sync.profiles.identifiers import ANONYMOUS_ID, USER_ID, Identifier
@@ -73,7 +74,8 @@ def resolve_facts(
     store.prepare(connection)
     new = _without_duplicates(connection, found)
     graph = _graph(connection, new, limits)
-    events = [(node, call.event_row) for call in new if (node := graph.resolve(call)) and call.event is not None]
+    resolved = [(graph.resolve(call), call) for call in new]
+    events = [(node, call.event_row) for node, call in resolved if call.event is not None]
     rows = traits.replay(graph.log, store.traits(connection, traits.needed(graph.log)))
     roots = list({id(node): node for node in map(Node.root, (*graph.holders.values(), *graph.created))}.values())
     created = [node for node in roots if node.id is None]
@@ -86,13 +88,15 @@ def resolve_facts(
             # that may hold of somebody without any fact have to look.
             node.reasons.discard("identity")
             node.reasons.add("created")
-    touched = [node for node in roots if node.reasons]
     made = {id(node) for node in created}
     store.move(connection, merges)
+    accounts.move(connection, merges)
     store.write_profiles(
-        connection, created, [node for node in touched if "identity" in node.reasons and id(node) not in made]
+        connection, created, [node for node in roots if "identity" in node.reasons and id(node) not in made]
     )
     store.write_identities(connection, graph.learnt)
+    accounts.write(connection, [Grouped(node, call) for node, call in resolved if call.group_id is not None])
+    touched = [node for node in roots if node.reasons]
     store.write_traits(connection, rows)
     store.write_events(connection, events)
     store.write_touches(connection, touched, [lost for lost, _ in merges])

@@ -30,6 +30,17 @@ def test_any_sequence_of_ticks_equals_a_full_computation_and_the_oracle(
     play(engine, specs, script)
 
 
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    specs=histories.specs_of_accounts(),
+    script=st.lists(
+        st.one_of(histories.facts, histories.groups, histories.groups, histories.moves, ticks), min_size=4, max_size=14
+    ),
+)
+def test_so_do_definitions_of_accounts(engine: Engine, specs: list[DefinitionSpec], script: list[Any]) -> None:
+    play(engine, specs, script)
+
+
 def play(engine: Engine, specs: Sequence[DefinitionSpec], script: Sequence[Any]) -> None:
     player = Player(engine, specs)
     for step in [*script, ("tick", 1)]:
