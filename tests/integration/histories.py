@@ -243,7 +243,8 @@ def specs_of_accounts(windows: st.SearchStrategy[str] = windows) -> st.SearchStr
     """The same, with definitions of accounts behind them, and one of people that refers to the first of those."""
     of_account = conditions(windows).map(_of_account)
     of_user = st.builds("{} ({})".format, st.sampled_from(["ANY", "ALL", "NOT ANY", "NOT ALL"]), conditions(windows))
-    asked = st.recursive(st.one_of(of_user, of_user, of_account), junctions, max_leaves=3)
+    mixed = st.builds("({} {} {})".format, of_user, st.sampled_from(["AND", "OR", "AND NOT"]), of_account)
+    asked = st.one_of(of_user, mixed, of_account)
     return st.builds(
         lambda others, audiences, traits: [
             *others,

@@ -40,7 +40,7 @@ def problems(path: Path, files: dict[str, str]) -> list[str]:
         ("name: a\nquery: trait('x') = 1\ntags: x\n", "3:7: found a text, expected a list"),
         ("name: a\nquery: trait('x') = 1\nenabled: maybe\n", "3:10: found a text, expected true or false"),
         ("name: a\nquery: trait('x') = 1\ntype: PEOPLE\n", "3:7: found 'PEOPLE', expected 'USERS' or 'ACCOUNTS'"),
-        ("name: a\nquery: trait('x') = 1 AND ANY trait('x') = 1\n", "2:26: found ANY, which asks of the users of an account; expected it only in a definition with type: ACCOUNTS"),
+        ("name: a\nquery: trait('x') = 1 AND ANY trait('x') = 1\n", "2:27: found ANY, which asks of the users of an account; expected it only in a definition with type: ACCOUNTS"),
         ("name: a\ntype: ACCOUNTS\nquery: ANY (NOT ALL (trait('x') = 1))\n", "3:17: found ALL, but ANY around it already asks of one user; leave one of them out"),
         ("name: a\ntype: ACCOUNTS\nquery: event('A').where(ANY (trait('x') = 1)).exists()\n", "3:25: found ANY, but where() asks of one event; put it around the whole comparison: ANY (event(…)…)"),
         ("name: a\nsql: SELECT 1\n", "2:1: SQL traits are understood but not computed yet; expected query:"),
@@ -188,7 +188,7 @@ def test_what_a_definition_says_is_said_of_people_and_not_of_accounts(tmp_path: 
         "audiences/b.yml": "name: b\ntype: ACCOUNTS\nquery: ANY (trait('a') = 'true') AND trait('a') = 'true'\n",
     }
     assert problems(tmp_path, files) == [
-        "audiences/b.yml:3:37: found trait('a'), which is a definition, and says something of people; here trait() is"
+        "audiences/b.yml:3:38: found trait('a'), which is a definition, and says something of people; here trait() is"
         " the account's: put it inside ANY (…) or ALL (…)"
     ]
 
