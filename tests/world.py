@@ -12,8 +12,12 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine, text
 
+from engage_sync.database import binary
 from engage_sync.definitions import language, versions
 from engage_sync.definitions.model import DefinitionSpec, Tells, TrackNames
+from engage_sync.profiles import accounts, store
+from engage_sync.profiles.facts import Facts, canonical
+from engage_sync.profiles.graph import Node
 from engage_sync.snapshots.runs import Cause
 from engage_sync.sync import compute as use_case
 from engage_sync.sync.batches import RunReport
@@ -24,15 +28,15 @@ BOTH = {"iterable": Tells(identify=True, track=TrackNames(entered="Audience Ente
 TRAIT_BOTH = {"iterable": Tells(identify=True, track=TrackNames(computed="Trait Computed"))}
 
 
-def audience(key: str, query: str, **options: Any) -> DefinitionSpec:
-    tree = language.parse(query, kind="audience")
+def audience(key: str, query: str, *, of_accounts: bool = False, **options: Any) -> DefinitionSpec:
+    tree = language.parse(query, kind="audience", of_accounts=of_accounts)
     return DefinitionSpec(
         kind="audience", key=key, name=key, query=query, tree=tree, **{"destinations": IDENTIFY, **options}
     )
 
 
-def trait(key: str, query: str, **options: Any) -> DefinitionSpec:
-    tree = language.parse(query, kind="computed_trait")
+def trait(key: str, query: str, *, of_accounts: bool = False, **options: Any) -> DefinitionSpec:
+    tree = language.parse(query, kind="computed_trait", of_accounts=of_accounts)
     return DefinitionSpec(
         kind="computed_trait", key=key, name=key, query=query, tree=tree, **{"destinations": IDENTIFY, **options}
     )
@@ -130,6 +134,28 @@ class World:
                 {"profile": self.people[person], "name": name, "value": orjson.dumps(value).decode(), "at": at},
             )
             self._touch(connection, self.people[person], f"trait:{name}")
+
+    def group(self, person: str, group_id: str, at: datetime, **traits: Any) -> None:
+        """A group call: somebody belongs to an account, of which this is known. Not its event."""
+        node = Node(id=self.people[person], age=(0.0, self.people[person]))
+        call = Facts(
+            position=0,
+            source_id=self.source or 0,
+            digest=b"",
+            identifiers=(),
+            previous_id=None,
+            timestamp=binary.microseconds(at),
+            is_adjusted=False,
+            event=None,
+            event_row=b"",
+            traits=None,
+            group_id=group_id,
+            group_traits={name: canonical(value) for name, value in traits.items()},
+        )
+        with self.engine.begin() as connection:
+            accounts.write(connection, [accounts.Grouped(node, call)])
+            if node.reasons:
+                store.write_touches(connection, [node], [])
 
     # --- what is done -------------------------------------------------------------------------------------------
 

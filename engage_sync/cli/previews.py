@@ -27,6 +27,9 @@ def preview(
     include_anonymous: Annotated[
         bool, typer.Option("--include-anonymous", help="Also people without a user id or email.")
     ] = False,
+    accounts: Annotated[
+        bool, typer.Option("--accounts", help="Ask of accounts, as a definition with type: ACCOUNTS does.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what a query says without saving anything: size, a sample, what each condition leaves over, and for traits
@@ -43,6 +46,7 @@ def preview(
             as_of=instant(as_of),
             sample=limit or 10,
             include_anonymous=include_anonymous,
+            of_accounts=accounts,
             watch=output.Bars(display),
         )
     if json:

@@ -46,6 +46,8 @@ def members(
         output.json(found)
         return
     columns = {"profile_id": "profile", "user_id": "user id", "emails": "emails", "since": "since"}
+    if definition.spec.of_accounts:
+        columns["accounts"] = "accounts"
     if definition.kind != "audience":
         columns["value"] = "value"
     output.table(found["members"], columns)
@@ -58,7 +60,7 @@ def profile(
     limit: Annotated[int, typer.Option(min=0, help="At most so many events.")] = 50,
     json: Json = False,
 ) -> None:
-    """Everything that is known of one person: identities, traits, audiences, what was told, events."""
+    """Everything that is known of one person: identities, traits, accounts, audiences, what was told, events."""
     with composition.runtime(current(context)) as runtime, runtime.engine.begin() as connection:
         found = reports.profile(connection, identifier, events=limit)
     if json:
@@ -74,6 +76,10 @@ def show_profile(found: dict[str, Any]) -> None:
     traits = [{"name": name, "value": value} for name, value in found["traits"].items()]
     if traits:
         output.table(traits, {"name": "name", "value": "value"}, title="Traits")
+    if found["accounts"]:
+        output.table(
+            found["accounts"], {"group_id": "account", "traits": "traits", "timestamp": "since"}, title="Accounts"
+        )
     if found["computed_traits"]:
         output.table(
             found["computed_traits"], {"key": "key", "value": "value", "since": "since"}, title="Computed traits"

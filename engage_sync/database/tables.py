@@ -174,6 +174,37 @@ traits = Table(
     Index(None, "name", "profile_id"),
 )
 
+# What group calls speak of, by their groupId.
+accounts = Table(
+    "accounts",
+    metadata,
+    identity(),
+    Column("group_id", Name, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+)
+
+account_traits = Table(
+    "account_traits",
+    metadata,
+    Column("account_id", BigInteger, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("value", JSONB, nullable=False),
+    Column("timestamp", Instant, nullable=False),
+    PrimaryKeyConstraint("account_id", "name"),
+    Index(None, "name", "account_id"),
+)
+
+# Who belongs to which account; `timestamp` is that of the newest group call that said so.
+account_members = Table(
+    "account_members",
+    metadata,
+    Column("profile_id", BigInteger, nullable=False),
+    Column("account_id", BigInteger, nullable=False),
+    Column("timestamp", Instant, nullable=False),
+    PrimaryKeyConstraint("profile_id", "account_id"),
+    Index(None, "account_id", "profile_id"),
+)
+
 # The key serves the evaluation of one profile; the first index that of everyone and the edges of windows; the second
 # holds the few events that lay in the future when they came, which turn visible by time alone.
 events = Table(
@@ -194,8 +225,9 @@ events = Table(
     Index("ix_events_future", "name", "timestamp", postgresql_where=text("timestamp > received_at")),
 )
 
-# Who was touched, and why: 'event:<name>', 'trait:<name>', 'definition:<key>', 'created' (a new profile, whose facts
-# are all among the other reasons), or 'identity' (anything else about who somebody is; it concerns every definition).
+# Who was touched, and why: 'event:<name>', 'trait:<name>', 'definition:<key>', 'account' (belongs to another one, or to
+# them in another order), 'account_trait:<name>', 'created' (a new profile, whose facts are all among the other
+# reasons), or 'identity' (anything else about who somebody is; it concerns every definition).
 # Append-only and without a unique key on purpose: an upsert that coalesces loses rows to open transactions. Read by
 # `xid` against a snapshot.
 touches = Table(

@@ -121,9 +121,13 @@ class DefinitionSpec:
     on_delete: str | None = None
     owner: str | None = None
     tags: tuple[str, ...] = ()
-    type: Literal["USERS"] = "USERS"
     file: str | None = field(default=None, compare=False)
     position: language.Position = field(default=language.Position(1, 1), compare=False, repr=False)
+
+    @property
+    def of_accounts(self) -> bool:
+        """Whether it asks of accounts, and tells their users."""
+        return isinstance(self.tree, language.tree.OfAccounts)
 
     def document(self) -> dict[str, Any]:
         """All that makes a version, as JSON takes it; equal for equal definitions, wherever their files are."""
@@ -136,7 +140,7 @@ class DefinitionSpec:
             "name": self.name,
             "description": self.description,
             "query": self.query,
-            "type": self.type,
+            "type": "ACCOUNTS" if self.of_accounts else "USERS",
             "enabled": self.enabled,
             "include_anonymous": self.include_anonymous,
             "include_historical_data": self.include_historical_data,
@@ -213,7 +217,8 @@ def _tree(document: Mapping[str, Any], kind: Kind) -> language.Definition:
     if "sql" in document:
         columns, gone = tuple(document["columns"]), tuple(document["gone"])
         return language.tree.SqlRows(sql=document["sql"], columns=columns, gone=gone)
-    return language.parse(document["query"], kind=kind, allow_uncomputed=True)
+    of_accounts = document.get("type") == "ACCOUNTS"
+    return language.parse(document["query"], kind=kind, of_accounts=of_accounts, allow_uncomputed=True)
 
 
 def _tells_document(tells: Tells) -> dict[str, Any]:

@@ -208,7 +208,7 @@ def with_columns(specs: Sequence[DefinitionSpec]) -> list[DefinitionSpec]:
 
     def lead(reference: tree.TraitRef) -> tree.TraitRef:
         root = reference.path[0]
-        if root not in homes or (homes[root] == root and len(reference.path) > 1):
+        if reference.of_account or root not in homes or (homes[root] == root and len(reference.path) > 1):
             return reference
         return replace(reference, path=(homes[root], *reference.path))
 

@@ -115,6 +115,7 @@ def read_workspace(path: Path, environment: Mapping[str, str], *, without_secret
     definitions = [_read(kind, file, slugs) for kind, file in files.definitions]
     _check_keys(definitions)
     _check_cycles(definitions)
+    _check_account_traits(definitions)
     return ReadWorkspace(path=path, files=files, configuration=configuration, definitions=definitions)
 
 
@@ -128,9 +129,6 @@ def _read(kind: Kind, file: YamlFile, slugs: Sequence[str] | None) -> _Read:
 
 
 def _check_computed(shape: DefinitionShape, file: YamlFile) -> None:
-    if shape.type == "ACCOUNTS":
-        message = "definitions over accounts are understood but not computed yet; expected type: USERS"
-        file.tell(file.at_value(("type",)), message)
     if shape.sql is not None:
         _check_sql(shape, shape.sql, file)
     elif shape.query is None:
@@ -143,6 +141,9 @@ def _check_sql(shape: DefinitionShape, sql: str, file: YamlFile) -> None:
         file.tell(file.at_key(("sql",)), "an audience has a query; sql: makes a trait, in traits/")
     if shape.query is not None:
         file.tell(file.at_key(("sql",)), "found both query and sql, expected one of them")
+    if shape.type == "ACCOUNTS":
+        message = "an SQL trait has rows of people; expected type: USERS"
+        file.tell(file.at_value(("type",)), message)
     if shape.compute_cadence == "realtime":
         message = "an SQL trait is read on a schedule; expected hourly or a cron line"
         file.tell(file.at_value(("compute_cadence",)), message)
@@ -186,7 +187,7 @@ def _tree(kind: Kind, file: YamlFile) -> language.Definition | None:
     if not isinstance(query, str) or ("query",) in file.broken:
         return None
     try:
-        return language.parse(query, kind=kind)
+        return language.parse(query, kind=kind, of_accounts=data.get("type") == "ACCOUNTS")
     except errors.QueryInvalid as invalid:
         for problem in invalid.problems:
             file.tell(file.in_text(("query",), problem.line, problem.column), problem.message)
@@ -216,10 +217,23 @@ def _check_cycles(definitions: Sequence[_Read]) -> None:
         place = next(
             node.position
             for node in language.walk(read.tree or tree.TraitRef(path=(following,)))
-            if isinstance(node, tree.TraitRef) and node.path[0] == following
+            if isinstance(node, tree.TraitRef) and not node.of_account and node.path[0] == following
         )
         message = f"definitions refer to each other in a cycle: {' → '.join([*cycle, cycle[0]])}"
         read.file.tell(read.file.in_text(("query",), place.line, place.column), message)
+
+
+def _check_account_traits(definitions: Sequence[_Read]) -> None:
+    """Of an account there are only traits that group calls set: what a definition says is said of people."""
+    keys = {read.key for read in definitions}
+    for read in definitions:
+        for node in language.walk(read.tree) if read.tree is not None else ():
+            if isinstance(node, tree.TraitRef) and node.of_account and node.path[0] in keys:
+                message = (
+                    f"found {shortened(language.describe(node))}, which is a definition, and says something of people;"
+                    " here trait() is the account's: put it inside ANY (…) or ALL (…)"
+                )
+                read.file.tell(read.file.in_text(("query",), node.position.line, node.position.column), message)
 
 
 def _spec(read: _Read) -> DefinitionSpec:

@@ -11,7 +11,7 @@ from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.tree import Comparator
 from engage_sync.evaluation.operands import read_number
 
-Leaf = tree.Aggregate | tree.TraitRef
+Leaf = tree.Aggregate | tree.TraitRef | tree.AnyUser | tree.AllUsers
 
 _ONE_ARGUMENT = frozenset(
     {
@@ -53,8 +53,10 @@ def true_of_nothing(expression: tree.Boolean) -> bool:
             return not true_for_sure(expression.operand)
         case tree.Comparison():
             return not _without(expression, expression.left, True)
+        case tree.AnyUser() | tree.AllUsers():
+            return False  # an account without users has neither any nor all of them
         case _:
-            return True
+            assert_never(expression)
 
 
 def true_for_sure(expression: tree.Boolean) -> bool:
@@ -104,7 +106,7 @@ def _needed(expression: tree.Boolean, truth: bool) -> frozenset[Leaf]:
             leaves = {expression.left, *expression.arguments} if truth else {expression.left}
             return frozenset(leaf for leaf in leaves if isinstance(leaf, Leaf) and _without(expression, leaf, truth))
         case tree.AnyUser() | tree.AllUsers():
-            return frozenset()
+            return frozenset({expression}) if truth else frozenset()
         case _:
             assert_never(expression)
 

@@ -28,6 +28,7 @@ _TIMES_SOURCE = struct.Struct(">iqiqih")
 class Facts(NamedTuple):
     """One call. A NamedTuple, as half a million of these are made in a minute.
 
+    `group_id` and `group_traits` are what a group call says of an account.
     `event` is the name of the event to store, None where the call stores none; `event_row` is all of its row in the
     binary format of COPY but the profile (see store.EVENTS); `traits` are canonical JSON.
     """
@@ -42,6 +43,8 @@ class Facts(NamedTuple):
     event: str | None
     event_row: bytes
     traits: dict[str, bytes] | None
+    group_id: str | None = None
+    group_traits: dict[str, bytes] | None = None
 
 
 def read(call: IncomingCall, position: int, limits: Mapping[str, int]) -> Facts:
@@ -65,7 +68,9 @@ def read(call: IncomingCall, position: int, limits: Mapping[str, int]) -> Facts:
         is_adjusted,
         event,
         b"" if event is None else _row(event, timestamp, received, call.source_id, body, properties),
-        _traits(body),
+        _traits(body, "identify"),
+        body["groupId"] if body["type"] == "group" else None,
+        _traits(body, "group"),
     )
 
 
@@ -86,7 +91,7 @@ def _event(body: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
         case "screen":
             return SCREEN_VIEWED, _viewed(body)
         case "group":
-            # A group's traits describe the group, so they are no traits of the person; the call is kept as an event.
+            # A group's traits describe the account, so they are no traits of the person; the call is an event as well.
             return GROUP, {**(body.get("traits") or {}), "groupId": body["groupId"]}
         case _:
             return None, {}
@@ -100,8 +105,8 @@ def _viewed(body: Mapping[str, Any]) -> dict[str, Any]:
     return properties
 
 
-def _traits(body: Mapping[str, Any]) -> dict[str, bytes] | None:
-    if body["type"] != "identify" or not body.get("traits"):
+def _traits(body: Mapping[str, Any], type_: str) -> dict[str, bytes] | None:
+    if body["type"] != type_ or not body.get("traits"):
         return None
     return {name: canonical(value) for name, value in body["traits"].items()}
 

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 
 from engage_sync import errors
 from engage_sync.ingest.calls import IncomingCall
+from engage_sync.profiles import accounts, store, traits
 from engage_sync.profiles import facts as reading
-from engage_sync.profiles import store, traits
+from engage_sync.profiles.accounts import Grouped
 from engage_sync.profiles.facts import Facts
 from engage_sync.profiles.graph import EmailChange, Graph, Node
 from engage_sync.profiles.identifiers import ANONYMOUS_ID, EMAIL, USER_ID, Identifier
@@ -97,14 +98,16 @@ def resolve_facts(
             # that may hold of somebody without any fact have to look.
             node.reasons.discard("identity")
             node.reasons.add("created")
-    touched = [node for node in roots if node.reasons]
     made = {id(node) for node in created}
     store.move(connection, merges)
+    accounts.move(connection, merges)
     store.write_profiles(
-        connection, created, [node for node in touched if "identity" in node.reasons and id(node) not in made]
+        connection, created, [node for node in roots if "identity" in node.reasons and id(node) not in made]
     )
     store.forget_identities(connection, graph.forgotten)
     store.write_identities(connection, graph.learnt)
+    accounts.write(connection, [Grouped(node, call) for call, node in nodes if call.group_id is not None])
+    touched = [node for node in roots if node.reasons]
     store.write_traits(connection, rows)
     store.write_events(connection, events)
     store.write_touches(connection, touched, [lost for lost, _ in merges])

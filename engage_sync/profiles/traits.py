@@ -92,13 +92,14 @@ def _rows(node: Node, traits: Mapping[str, Trait], stored: Mapping[int, Mapping[
     before = stored.get(node.id, {}) if node.id is not None else {}
     for name, trait in traits.items():
         present = before.get(name)
-        if present is None or not _is_same(present.value, trait.value):
+        if present is None or not is_same(present.value, trait.value):
             node.reasons.add("trait:" + name)
         if present != trait:
             yield Row(node, name, trait, present is None)
 
 
-def _is_same(before: bytes, after: bytes) -> bool:
+def is_same(before: bytes, after: bytes) -> bool:
+    """Whether two values, as canonical JSON, are the same to a definition."""
     # Postgres writes 1e22 out in full, so numbers with a point or an exponent need another look.
     return before == after or (_FRACTION.search(after) is not None and _plain(before) == _plain(after))
 

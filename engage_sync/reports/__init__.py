@@ -28,6 +28,8 @@ __all__ = [
     "waiting",
 ]
 
+# Of somebody's accounts, the ones that were named last.
+_ACCOUNTS_SHOWN = 100
 # People in one page of a long list.
 _PAGE = 10_000
 
@@ -58,7 +60,11 @@ _PEOPLE = """
            (SELECT value FROM identities WHERE identities.profile_id = member.profile_id AND type = 'user_id'
             ORDER BY id LIMIT 1) AS user_id,
            ARRAY(SELECT value FROM identities WHERE identities.profile_id = member.profile_id AND type = 'email'
-                 ORDER BY id) AS emails
+                 ORDER BY id) AS emails,
+           CASE WHEN :of_accounts THEN ARRAY(
+             SELECT group_id FROM account_members JOIN accounts ON accounts.id = account_id
+             WHERE account_members.profile_id = member.profile_id ORDER BY timestamp DESC, accounts.id
+           ) END AS accounts
     FROM ({members}) AS member LEFT JOIN profiles ON profiles.id = member.profile_id
     ORDER BY member.profile_id
 """
@@ -96,6 +102,15 @@ _IDENTITIES = text(
     """
 )
 _TRAITS = text("SELECT name, value, timestamp FROM traits WHERE profile_id = :profile ORDER BY name")
+_ACCOUNTS = text(
+    """
+    SELECT accounts.group_id, account_members.timestamp,
+           coalesce((SELECT jsonb_object_agg(name, value) FROM account_traits WHERE account_id = accounts.id), '{}')
+             AS traits
+    FROM account_members JOIN accounts ON accounts.id = account_members.account_id
+    WHERE account_members.profile_id = :profile ORDER BY account_members.timestamp DESC, accounts.id LIMIT :limit
+    """
+)
 _STATES = text(
     """
     SELECT definitions.key, definitions.kind, snapshots.value, snapshots.since
@@ -186,9 +201,17 @@ def definitions(connection: Connection, kind: str) -> list[dict[str, Any]]:
 def members(
     connection: Connection, definition: StoredDefinition, *, as_of: datetime | None = None, limit: int | None = None
 ) -> dict[str, Any]:
-    """Who is in, or has a value: `{"key", "as_of", "total", "members": […]}`, as the snapshot or the ledger says."""
+    """Who is in, or has a value: `{"key", "as_of", "total", "members": […]}`, as the snapshot or the ledger says.
+
+    Of a definition of accounts, each has the groupIds of their `accounts`, as they are now, the one named last first.
+    """
     is_trait = definition.kind != "audience"
-    given = {"definition": definition.id, "is_trait": is_trait, "as_of": as_of}
+    given = {
+        "definition": definition.id,
+        "is_trait": is_trait,
+        "as_of": as_of,
+        "of_accounts": definition.spec.of_accounts,
+    }
     count = _COUNT if as_of is None else _COUNT_AS_OF
     computed = connection.execute(_COMPUTED_AS_OF, {"definition": definition.id}).scalar()
     return {
@@ -213,6 +236,7 @@ def profile(connection: Connection, identifier: str, *, events: int = 50) -> dic
         "is_known": found.is_known,
         "identities": [dict(row._mapping) for row in connection.execute(_IDENTITIES, given)],
         "traits": {row.name: row.value for row in connection.execute(_TRAITS, given)},
+        "accounts": [dict(row._mapping) for row in connection.execute(_ACCOUNTS, {**given, "limit": _ACCOUNTS_SHOWN})],
         "audiences": [
             {"key": each["key"], "member": each["value"], "since": each["since"]}
             for each in states
@@ -265,6 +289,8 @@ def _people(
 
 def _person(row: Any, is_trait: bool) -> dict[str, Any]:
     person = {"profile_id": row.profile_id, "user_id": row.user_id, "emails": list(row.emails), "since": row.since}
+    if row.accounts is not None:
+        person["accounts"] = list(row.accounts)
     return {**person, "value": row.value} if is_trait else person
 
 

@@ -1,7 +1,8 @@
 """Snapshots as they would have been, for a past that is only supposed: tables of one session, which end with it.
 
-Reads `events`, and whatever an evaluation reads; writes `engage_past` and `engage_past_dirty`, both temporary. Nothing
-here touches or locks a snapshot that anybody else sees: it all runs in transactions that Postgres keeps read-only.
+Reads `events`, `account_members`, and whatever an evaluation reads; writes `engage_past` and `engage_past_dirty`, both
+temporary. Nothing here touches or locks a snapshot that anybody else sees: it all runs in transactions that Postgres
+keeps read-only.
 """
 
 from __future__ import annotations
@@ -58,6 +59,18 @@ _CROSSED = text(
     ON CONFLICT DO NOTHING
     """
 )
+_WIDEN = text(
+    """
+    INSERT INTO engage_past_dirty (definition_id, profile_id)
+    SELECT DISTINCT CAST(:definition AS integer), peer.profile_id
+    FROM account_members AS peer
+    WHERE peer.account_id IN (
+      SELECT mine.account_id FROM engage_past_dirty JOIN account_members AS mine USING (profile_id)
+      WHERE engage_past_dirty.definition_id = :definition
+    )
+    ON CONFLICT DO NOTHING
+    """
+)
 _COUNT = text("SELECT count(*) FROM engage_past_dirty WHERE definition_id = :definition")
 _NEXT = text(
     """
@@ -106,8 +119,10 @@ def prepared(connection: Connection) -> Iterator[None]:
                 connection.exec_driver_sql(_CREATE[0])
 
 
-def cross(connection: Connection, definition: int, crossings: Sequence[Crossing]) -> int:
+def cross(connection: Connection, definition: int, crossings: Sequence[Crossing], *, of_accounts: bool = False) -> int:
     """Add whose events crossed an edge to those who are to be looked at; how many these are then.
+
+    `of_accounts`: whoever shares an account with one of them is to be looked at, too.
 
     The list lasts as long as the transaction.
     """
@@ -118,6 +133,8 @@ def cross(connection: Connection, definition: int, crossings: Sequence[Crossing]
         "ends": [crossing.end for crossing in crossings],
     }
     connection.execute(_CROSSED, given)
+    if of_accounts:
+        connection.execute(_WIDEN, {"definition": definition})
     return int(connection.execute(_COUNT, {"definition": definition}).scalar_one())
 
 

@@ -135,7 +135,7 @@ class _Run:
         if self.last is None or self._turns_for_all(definition, self.last, as_of):
             return self._everybody(definition, as_of)
         crossings = list(windows.crossings(definition.spec.tree, self.last, as_of))
-        count = shadow.cross(self.connection, definition.id, crossings)
+        count = shadow.cross(self.connection, definition.id, crossings, of_accounts=definition.spec.of_accounts)
         if count * self._each(definition) > self._costs[definition.id].everybody:
             return self._everybody(definition, as_of)
         return self._dirty(definition, as_of, count)

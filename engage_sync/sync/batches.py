@@ -365,6 +365,7 @@ class _Run:
             reasons=self.catalog.reasons[self.definition.id] if reasons is None else reasons,
             crossings=crossings,
             until=as_of,
+            of_accounts=self.definition.spec.of_accounts,
         )
 
     def _end(self, connection: Connection, state: State, seen: str, as_of: datetime) -> None:

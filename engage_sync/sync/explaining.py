@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from engage_sync import errors
 from engage_sync.definitions import versions
+from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.walk import event_names, references
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation.explain import Link, Question, explain_expressions, next_change_together
@@ -70,8 +72,9 @@ def explain(
         state = states.load(connection, [definition.id])[definition.id]
         instant = as_of or states.instant(connection, state.as_of)
         question = _question(definition, catalog, person, instant, events)
-        value = _value(connection, question, definition)
         links = _links(catalog, definition, question)
+        _refuse_accounts(definition, links)
+        value = _value(connection, question, definition)
         return {
             **_about(connection, definition, person, instant),
             "value": value,
@@ -81,6 +84,16 @@ def explain(
             "snapshot": _snapshot(connection, catalog, definition, person, state, as_of, value),
             "told": [dict(row._mapping) for row in connection.execute(_TOLD, _ids(definition, person))],
         }
+
+
+def _refuse_accounts(definition: StoredDefinition, links: Sequence[Link]) -> None:
+    asking = [link.key for link in links if isinstance(link.question.definition, tree.OfAccounts)]
+    if asking:
+        refers = "" if asking[0] == definition.key else f"{definition.key} refers to {asking[0]}. "
+        raise errors.UsageError(
+            f"{refers}{asking[0]} asks of accounts (type: ACCOUNTS); explain explains only what is asked of one person."
+            " See what each of its conditions leaves over with: engage-sync preview " + asking[0]
+        )
 
 
 @contextmanager

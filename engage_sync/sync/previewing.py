@@ -69,16 +69,17 @@ def preview(
     as_of: datetime | None,
     sample: int,
     include_anonymous: bool,
+    of_accounts: bool = False,
     watch: Watcher | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a query, or a definition by its key, as of an instant (None: now).
+    """Evaluate a query (`of_accounts`: asked of accounts), or a definition by its key, as of an instant (None: now).
 
     A key is looked up in the workspace's `specs`, then among what was applied; `include_anonymous` is then its own, or
     what is asked for here. Raises errors.QueryInvalid, errors.NotFound, errors.ComputationFailed for a timeout.
     """
     with engine.connect() as connection:
         with connection.begin():
-            asked = _asked(connection, query, specs, include_anonymous)
+            asked = _asked(connection, query, specs, include_anonymous, of_accounts)
             catalog = Catalog.load(connection)
             instant = as_of or states.instant(connection, None)
             for statement in _CREATE:
@@ -141,9 +142,11 @@ class _Preview:
             self.watch("evaluating", self._done, 1 + waterfall.passes(self.asked.definition))
 
 
-def _asked(connection: Connection, query: str, specs: Sequence[DefinitionSpec], include_anonymous: bool) -> _Asked:
+def _asked(
+    connection: Connection, query: str, specs: Sequence[DefinitionSpec], include_anonymous: bool, of_accounts: bool
+) -> _Asked:
     if not _KEY.fullmatch(query.strip()):
-        definition, kind = _parse(query)
+        definition, kind = _parse(query, of_accounts)
         return _Asked(definition=definition, kind=kind, include_anonymous=include_anonymous)
     # A bare word is no query in any case.
     key = query.strip()
@@ -160,15 +163,16 @@ def _asked(connection: Connection, query: str, specs: Sequence[DefinitionSpec], 
     )
 
 
-def _parse(query: str) -> tuple[language.Definition, str]:
+def _parse(query: str, of_accounts: bool) -> tuple[language.Definition, str]:
     """An audience where it reads as one; a computed trait where it is a bare value."""
     try:
-        return language.parse(query, kind="audience"), "audience"
+        return language.parse(query, kind="audience", of_accounts=of_accounts), "audience"
     except errors.QueryInvalid:
         try:
-            definition = language.parse(query, kind="computed_trait")
+            definition = language.parse(query, kind="computed_trait", of_accounts=of_accounts)
         except errors.QueryInvalid:
             definition = None
-        if isinstance(definition, tree.Aggregate | tree.TraitRef):
+        asked = definition.of if isinstance(definition, tree.OfAccounts) else definition
+        if definition is not None and isinstance(asked, tree.Aggregate | tree.TraitRef):
             return definition, "computed_trait"
         raise

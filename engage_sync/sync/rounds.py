@@ -145,12 +145,13 @@ class _Round:
         busy = [definition for definition in definitions if definition.id not in opened.held]
         known = self._known = opened.states
         ready = [each for each in self._without_referrers(definitions, busy) if _is_ready(each, known.get(each.id))]
+        ready, behind = self._before_what_waits(ready)
         if not ready:
             return Round(busy=busy)
         as_of = self._instant(opened.clock, [known[definition.id] for definition in ready])
         found = dirty.sets(
             self._connection,
-            [dirty.Watch(definition_id=each.id, reasons=self._catalog.reasons[each.id]) for each in ready],
+            [self._watch(each) for each in ready],
             self._sweeps(ready, known, as_of),
             MOST,
             dated=self._dated(ready),
@@ -175,7 +176,7 @@ class _Round:
             messages=sum(progress.messages for progress in self._done.values()),
             busy=busy,
             large=large,
-            rest=rest,
+            rest=[*rest, *behind],
         )
 
     # --- who, and as of when ------------------------------------------------------------------------------------
@@ -227,6 +228,26 @@ class _Round:
             found.append(definition)
         return found
 
+    def _before_what_waits(
+        self, ready: Sequence[StoredDefinition]
+    ) -> tuple[list[StoredDefinition], list[StoredDefinition]]:
+        """(for this round, for the next): a definition of accounts waits for those of this round that it refers to.
+
+        Who changes for them concerns whole accounts, however large: that must be read as any dirty set is. Real time
+        goes on, and finds them among the touches of its next turn.
+        """
+        for place, definition in enumerate(ready if not self._is_realtime else ()):
+            if definition.spec.of_accounts and self._catalog.needs[definition.id] & {each.id for each in ready[:place]}:
+                return list(ready[:place]), list(ready[place:])
+        return list(ready), []
+
+    def _watch(self, definition: StoredDefinition) -> dirty.Watch:
+        return dirty.Watch(
+            definition_id=definition.id,
+            reasons=self._catalog.reasons[definition.id],
+            of_accounts=definition.spec.of_accounts,
+        )
+
     def _instant(self, clock: datetime, known: Sequence[State]) -> datetime:
         """The order's, or the database's clock now, never below the last instant of any of these definitions."""
         if self._order.as_of is not None:
@@ -274,7 +295,8 @@ class _Round:
 
     def _compute(self, now: Sequence[StoredDefinition], people: dict[int, _People], as_of: datetime) -> None:
         """Evaluate each definition's people, in dependency order, and write the differences of many together."""
-        by_id = {definition.id: definition for definition in now}
+        # Of those that ask of accounts, see _before_what_waits.
+        by_id = {definition.id: definition for definition in now if not definition.spec.of_accounts}
         if not self._is_realtime and now:
             self._runs = runs.start_each(
                 self._connection, [(each.id, each.version) for each in now], self._order.cause, RunScope.DIRTY
@@ -438,7 +460,8 @@ def _fitting(
     total = 0
     for place, definition in enumerate(ready):
         size = len(found[definition.id].profiles) if definition.id in found else 0
-        if size > MOST or definition.id in too_much:
+        is_whole = definition.id not in found or found[definition.id].is_whole
+        if size > MOST or not is_whole or definition.id in too_much:
             return list(ready[:place]), [definition], list(ready[place + 1 :])
         total += size
         if total > MOST and place:

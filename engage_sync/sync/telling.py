@@ -41,7 +41,8 @@ def nothing(definition: StoredDefinition) -> str:
     """What tells that there is no membership or value any more, as JSON text."""
     if definition.kind == "audience":
         return "false"
-    match definition.spec.tree:
+    asked = definition.spec.tree
+    match asked.of if isinstance(asked, tree.OfAccounts) else asked:
         case tree.SqlRows(columns=columns, gone=gone):
             return orjson.dumps(dict.fromkeys((*gone, *columns))).decode()
         case tree.Aggregate(reducer=tree.Count() | tree.UniqueCount()):

@@ -46,7 +46,7 @@ _STATEMENTS = {
     "OR": _KEEP.replace("{condition}", _NEW),
 }
 
-Evaluate = Callable[[tree.Boolean], Evaluation]
+Evaluate = Callable[[tree.Node], Evaluation]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,23 +63,27 @@ class Waterfall:
 
         A condition that is a junction itself has its own `waterfall`, one level deep.
         """
+        of_accounts = isinstance(expression, tree.OfAccounts)
+        expression = _asked(expression)
         if not isinstance(expression, tree.And | tree.Or):
             return None
-        found = self._junction(expression, 0)
+        found = self._junction(expression, 0, of_accounts)
         for number, operand in enumerate(expression.operands, start=1):
             if isinstance(operand, tree.And | tree.Or):
-                found["conditions"][number - 1]["waterfall"] = self._junction(operand, number)
+                found["conditions"][number - 1]["waterfall"] = self._junction(operand, number, of_accounts)
         return found
 
-    def _junction(self, expression: tree.And | tree.Or, number: int) -> dict[str, Any]:
+    def _junction(self, expression: tree.And | tree.Or, number: int, of_accounts: bool) -> dict[str, Any]:
         word = "AND" if isinstance(expression, tree.And) else "OR"
-        return {"junction": word, "conditions": self._conditions(word, expression.operands, number)}
+        return {"junction": word, "conditions": self._conditions(word, expression.operands, number, of_accounts)}
 
-    def _conditions(self, word: str, operands: Sequence[tree.Boolean], number: int) -> list[dict[str, Any]]:
+    def _conditions(
+        self, word: str, operands: Sequence[tree.Boolean], number: int, of_accounts: bool
+    ) -> list[dict[str, Any]]:
         conditions = []
         total = 0
         for step, operand in enumerate(operands):
-            evaluation = self.evaluate(operand)
+            evaluation = self.evaluate(tree.OfAccounts(of=operand) if of_accounts else operand)
             statement = _STATEMENTS[word].replace("{evaluation}", evaluation.sql)
             given = {**self.arguments(evaluation), "engage_junction": number, "engage_step": step}
             row = self.connection.exec_driver_sql(statement, given).one()
@@ -92,7 +96,13 @@ class Waterfall:
 
 def passes(expression: tree.Node) -> int:
     """How many conditions will be evaluated."""
+    expression = _asked(expression)
     if not isinstance(expression, tree.And | tree.Or):
         return 0
     nested = [operand for operand in expression.operands if isinstance(operand, tree.And | tree.Or)]
     return len(expression.operands) + sum(len(operand.operands) for operand in nested)
+
+
+def _asked(expression: tree.Node) -> tree.Node:
+    """The condition itself, whether it is asked of people or of accounts."""
+    return expression.of if isinstance(expression, tree.OfAccounts) else expression

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from engage_sync.definitions.language import references, tree
 from engage_sync.definitions.model import DefinitionSpec
-from tests.oracle.evaluate import Event, Person, is_member, value_of
+from tests.oracle.evaluate import Account, Event, Person, is_member, value_of
 from tests.oracle.told import Identity, Told, same
 from tests.world import World, audience, trait
 
@@ -61,6 +61,13 @@ facts = st.one_of(
     st.tuples(
         st.just("trait"), persons, st.sampled_from(["plan", "joined"]), st.one_of(values, st.just("gold")), moments
     ),
+)
+groups = st.tuples(
+    st.just("group"),
+    persons,
+    st.sampled_from(["acme", "beta", "gamma"]),
+    st.dictionaries(st.sampled_from(["plan", "joined"]), st.one_of(values, st.just("gold")), max_size=2),
+    moments,
 )
 moves = st.one_of(
     st.tuples(st.just("gain"), persons, st.sampled_from(IDENTITIES)),
@@ -232,6 +239,36 @@ def specs(windows: st.SearchStrategy[str] = windows) -> st.SearchStrategy[list[D
     )
 
 
+def specs_of_accounts(windows: st.SearchStrategy[str] = windows) -> st.SearchStrategy[list[DefinitionSpec]]:
+    """The same, with definitions of accounts behind them, and one of people that refers to the first of those."""
+    of_account = conditions(windows).map(_of_account)
+    of_user = st.builds("{} ({})".format, st.sampled_from(["ANY", "ALL", "NOT ANY", "NOT ALL"]), conditions(windows))
+    mixed = st.builds("({} {} {})".format, of_user, st.sampled_from(["AND", "OR", "AND NOT"]), of_account)
+    asked = st.one_of(of_user, mixed, of_account)
+    return st.builds(
+        lambda others, audiences, traits: [
+            *others,
+            *(
+                audience(f"accounts_{n}", query, of_accounts=True, include_anonymous=a)
+                for n, (query, a) in enumerate(audiences)
+            ),
+            *(
+                trait(f"account_trait_{n}", query, of_accounts=True, include_anonymous=a)
+                for n, (query, a) in enumerate(traits)
+            ),
+            audience("referring", "trait('accounts_0') = 'true' OR trait('accounts_0').absent()"),
+        ],
+        specs(windows),
+        st.lists(st.tuples(asked, st.booleans()), min_size=1, max_size=3),
+        st.lists(st.tuples(computed(windows).map(_of_account), st.booleans()), min_size=1, max_size=2),
+    )
+
+
+def _of_account(query: str) -> str:
+    """Of an account there are traits only that calls set."""
+    return query.replace("trait('first')", "trait('plan')").replace("trait('spent')", "trait('joined')")
+
+
 def _is_alone(query: str) -> bool:
     return "trait('first')" not in query and "trait('spent')" not in query
 
@@ -245,7 +282,8 @@ def empty(engine: Engine) -> None:
         connection.execute(
             text(
                 "TRUNCATE profiles, identities, traits, events, touches, definitions, definition_versions, runs,"
-                " computations, snapshots, changes, told, messages, lanes, sources, destinations"
+                " computations, snapshots, changes, told, messages, lanes, sources, destinations, accounts,"
+                " account_traits, account_members, edges"
                 " RESTART IDENTITY CASCADE"
             )
         )
@@ -255,13 +293,27 @@ def nothing(spec: DefinitionSpec) -> Any:
     """What is told where there is no membership or value."""
     if spec.kind == "audience":
         return False
-    match spec.tree:
+    match asked_of(spec):
         case tree.Aggregate(reducer=tree.Count() | tree.UniqueCount() | tree.Sum()):
             return 0
         case tree.Aggregate(reducer=tree.Unique()):
             return []
         case _:
             return None
+
+
+def asked_of(spec: DefinitionSpec) -> Any:
+    """The condition or value itself, whether it is asked of people or of accounts."""
+    return spec.tree.of if isinstance(spec.tree, tree.OfAccounts) else spec.tree
+
+
+@dataclass
+class Membership:
+    """Who belongs to an account, since their newest group call; and what is known of it. `number` orders accounts."""
+
+    number: int
+    members: dict[str, datetime] = field(default_factory=dict)
+    traits: dict[str, tuple[datetime, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -277,6 +329,7 @@ class Player:
     stamps: dict[tuple[str, str], datetime] = field(default_factory=dict)
     told: dict[str, Told] = field(default_factory=dict)
     arrivals: int = 0
+    accounts: dict[str, Membership] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         empty(self.engine)
@@ -293,6 +346,8 @@ class Player:
                 self._event(self._name(number), name, self.now + offset, properties, context, source)
             case ("trait", number, name, value, offset):
                 self._trait(self._name(number), name, value, self.now + offset)
+            case ("group", number, group_id, traits, offset):
+                self._group(self._name(number), group_id, traits, self.now + offset)
             case ("gain", number, identity):
                 self._gain(self._name(number), identity)
             case ("lose", number, identity):
@@ -371,11 +426,30 @@ class Player:
     def _evaluate(self, spec: DefinitionSpec, name: str, as_of: datetime) -> Any:
         person = self.people[name]
         counts = name in self.known or spec.include_anonymous
+        if spec.of_accounts:
+            value = self._of_accounts(spec, name, as_of) if counts else None
+            return False if value is None and self._was_in(spec, person) else value
         if spec.kind == "computed_trait":
             return value_of(spec.tree, person, as_of) if counts else None
         if counts and is_member(spec.tree, person, as_of):
             return True
         return False if spec.key in person.definitions else None
+
+    def _was_in(self, spec: DefinitionSpec, person: Person) -> bool:
+        return spec.kind == "audience" and spec.key in person.definitions
+
+    def _of_accounts(self, spec: DefinitionSpec, name: str, as_of: datetime) -> Any:
+        """Whether any account of a person is meant; or the value of the one that they were last grouped into."""
+        mine = [each for each in self.accounts.values() if name in each.members]
+        if spec.kind == "audience":
+            return any(is_member(asked_of(spec), self._account(each, spec), as_of) for each in mine) or None
+        newest = max(mine, key=lambda each: (each.members[name], -each.number), default=None)
+        return None if newest is None else value_of(asked_of(spec), self._account(newest, spec), as_of)
+
+    def _account(self, membership: Membership, spec: DefinitionSpec) -> Account:
+        users = [name for name in membership.members if name in self.known or spec.include_anonymous]
+        traits = {name: value for name, (_, value) in membership.traits.items()}
+        return Account(users=[self.people[name] for name in users], traits=traits)
 
     def _with_references(self, keys: Sequence[str] | None) -> set[str]:
         if keys is None:
@@ -419,6 +493,14 @@ class Player:
             self.stamps[person, name] = at
             self.people[person].traits[name] = value
 
+    def _group(self, person: str, group_id: str, traits: dict[str, Any], at: datetime) -> None:
+        self.world.group(person, group_id, at, **traits)
+        account = self.accounts.setdefault(group_id, Membership(number=len(self.accounts)))
+        account.members[person] = max(at, account.members.get(person, at))
+        for name, value in traits.items():
+            if name not in account.traits or account.traits[name][0] <= at:
+                account.traits[name] = at, value
+
     def _gain(self, person: str, identity: Identity) -> None:
         holder = next((name for name, its in self.identities.items() if identity in its), None)
         if holder == person:
@@ -437,4 +519,5 @@ class Player:
 def _is_made(spec: DefinitionSpec) -> bool:
     """Whether the value is of our making, rather than as somebody sent it."""
     made = tree.Count | tree.Sum | tree.Avg | tree.Min | tree.Max | tree.Unique | tree.UniqueCount
-    return isinstance(spec.tree, tree.Aggregate) and isinstance(spec.tree.reducer, made)
+    asked = asked_of(spec)
+    return isinstance(asked, tree.Aggregate) and isinstance(asked.reducer, made)

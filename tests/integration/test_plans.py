@@ -51,7 +51,32 @@ def world(engine: Engine) -> World:
             ),
             {"people": PEOPLE},
         )
+    with engine.begin() as connection:
+        # A thousand accounts of twenty people.
+        connection.execute(
+            text("INSERT INTO accounts (group_id) SELECT 'g' || n FROM generate_series(1, :n) AS n"),
+            {"n": PEOPLE // 20},
+        )
+        connection.execute(
+            text(
+                """
+                INSERT INTO account_members (profile_id, account_id, timestamp)
+                SELECT n, n % (:people / 20) + 1, :now FROM generate_series(1, :people) AS n
+                """
+            ),
+            {"people": PEOPLE, "now": NOW},
+        )
+        connection.execute(
+            text(
+                """
+                INSERT INTO account_traits (account_id, name, value, timestamp)
+                SELECT id, 'plan', '"gold"', :now FROM accounts
+                """
+            ),
+            {"now": NOW},
+        )
     made.apply(
+        audience("of_accounts", "ANY (event('Order Completed').within(30 days).count() >= 2)", of_accounts=True),
         audience("bought", "event('Order Completed').within(30 days).count() >= 2"),
         audience("congratulate", "trait('birthday').within_next(7 days)"),
     )
@@ -133,6 +158,31 @@ def test_dirty_sets_use_the_index_of_each_edge(world: World, generic: bool) -> N
     plan = "\n".join(seen)
     assert "ix_events_name_timestamp" in plan
     assert scans(plan) == set()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "event('Order Completed').within(30 days).count() >= 2",
+        "event('Order Completed').within(30 days).count() = 0 AND trait('plan') = 'gold'",
+        "ANY (event('Order Completed').within(30 days).count() >= 2)",
+        "ALL (event('Order Completed').count() = 0 OR trait('plan') = 'gold')",
+    ],
+)
+def test_the_accounts_of_a_person_are_looked_up(world: World, query: str) -> None:
+    made = compile_evaluation(
+        language.parse(query, kind="audience", of_accounts=True),
+        include_anonymous=False,
+        scope=Scope.PROFILES,
+        catalog={},
+    )
+    with world.engine.begin() as connection:
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = "\n".join(
+            row[0] for row in connection.exec_driver_sql("EXPLAIN " + made.sql, made.arguments(NOW, list(range(1, 21))))
+        )
+    assert scans(plan) == set()
+    assert "pk_events" in plan
 
 
 def driver_literal(connection: psycopg.Connection[Any], value: Any) -> str:

@@ -18,6 +18,11 @@ from tests.integration.histories import Player
 # HYPOTHESIS_PROFILE=thorough looks ten times as long.
 EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 60
 
+# So that what one does concerns others from the first step on.
+TEAMS = [
+    ("group", number, group_id, {}, timedelta(0))
+    for number, group_id in ((0, "acme"), (1, "acme"), (1, "beta"), (2, "beta"), (3, "beta"))
+]
 ticks = st.tuples(st.just("tick"), st.integers(0, 60))
 scripts = st.lists(st.one_of(histories.facts, histories.facts, histories.moves, ticks), min_size=3, max_size=14)
 
@@ -28,6 +33,19 @@ def test_any_sequence_of_ticks_equals_a_full_computation_and_the_oracle(
     engine: Engine, specs: list[DefinitionSpec], script: list[Any]
 ) -> None:
     play(engine, specs, script)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    specs=histories.specs_of_accounts(),
+    script=st.lists(
+        st.one_of(histories.facts, histories.facts, histories.groups, histories.moves, ticks, ticks),
+        min_size=4,
+        max_size=14,
+    ),
+)
+def test_so_do_definitions_of_accounts(engine: Engine, specs: list[DefinitionSpec], script: list[Any]) -> None:
+    play(engine, specs, [*TEAMS, ("tick", 1), *script])
 
 
 def play(engine: Engine, specs: Sequence[DefinitionSpec], script: Sequence[Any]) -> None:

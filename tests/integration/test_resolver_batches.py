@@ -19,7 +19,7 @@ _when = st.sampled_from([f"2026-01-0{day}T00:00:00Z" for day in (1, 2)])
 
 @st.composite
 def _calls(draw: st.DrawFn) -> IncomingCall:
-    kind = draw(st.sampled_from(["track", "identify", "alias"]))
+    kind = draw(st.sampled_from(["track", "identify", "alias", "group"]))
     body: dict[str, Any] = {"timestamp": draw(_when)}
     if kind == "alias":
         return call("alias", userId=draw(_anonymous), previousId=draw(_anonymous), **body)
@@ -28,19 +28,33 @@ def _calls(draw: st.DrawFn) -> IncomingCall:
         body["traits"] = {draw(st.sampled_from(["t", "s"])): draw(st.integers(0, 3))}
         if email := draw(_email):
             body["traits"]["email"] = email
+    if kind == "group":
+        body |= {"groupId": draw(st.sampled_from(["g1", "g2"])), "traits": {"plan": draw(st.integers(0, 2))}}
     return call(kind, **body)
 
 
 def _empty(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(
-            text("TRUNCATE profiles, identities, traits, events, merges, received_messages, touches RESTART IDENTITY")
+            text(
+                "TRUNCATE profiles, identities, traits, events, merges, received_messages, touches, accounts,"
+                " account_traits, account_members RESTART IDENTITY"
+            )
         )
 
 
 def _state(engine: Engine) -> tuple[Any, ...]:
     timestamps = "SELECT name, value, timestamp FROM traits ORDER BY name, value, timestamp"
-    return people(engine), rows(engine, timestamps)
+    accounts = (
+        "SELECT group_id, name, value, timestamp FROM accounts LEFT JOIN account_traits ON account_id = accounts.id"
+        " ORDER BY accounts.id, name"
+    )
+    members = (
+        "SELECT group_id, timestamp,"
+        " (SELECT min(type || value) FROM identities WHERE profile_id = account_members.profile_id) AS member"
+        " FROM account_members JOIN accounts ON accounts.id = account_id ORDER BY 1, 3"
+    )
+    return people(engine), rows(engine, timestamps), rows(engine, accounts), rows(engine, members)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -44,6 +44,18 @@ class Person:
     definitions: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(kw_only=True)
+class Account:
+    """`users` are those of its members who count; `traits` what group calls said of it."""
+
+    users: list[Person] = field(default_factory=list)
+    traits: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for user in self.users for event in user.events]
+
+
 @dataclass(frozen=True, kw_only=True)
 class At:
     """The event that `where` looks at, and the one around it."""
@@ -55,12 +67,12 @@ class At:
 NOWHERE = At()
 
 
-def is_member(expression: Any, person: Person, as_of: datetime) -> bool:
-    """Whether a condition holds for a person."""
+def is_member(expression: Any, person: Person | Account, as_of: datetime) -> bool:
+    """Whether a condition holds for a person, or for an account."""
     return _holds(expression, person, as_of, NOWHERE, negated=False)
 
 
-def _holds(expression: Any, person: Person, as_of: datetime, at: At, *, negated: bool) -> bool:
+def _holds(expression: Any, person: Person | Account, as_of: datetime, at: At, *, negated: bool) -> bool:
     """Whether a condition holds, or its negation; of a window that is open neither may."""
     match expression:
         case tree.And() | tree.Or():
@@ -72,6 +84,13 @@ def _holds(expression: Any, person: Person, as_of: datetime, at: At, *, negated:
             if _is_open(expression, as_of, at) and not _may_be_told(expression, negated):
                 return False
             return _compare(expression, person, as_of, at) is not negated
+        case tree.AnyUser(operand=operand):
+            assert isinstance(person, Account)
+            return any(is_member(operand, user, as_of) for user in person.users) is not negated
+        case tree.AllUsers(operand=operand):
+            assert isinstance(person, Account)
+            everyone = bool(person.users) and all(is_member(operand, user, as_of) for user in person.users)
+            return everyone is not negated
         case _:
             raise NotImplementedError(expression)
 
@@ -127,7 +146,7 @@ def _streams_in(expression: Any) -> Iterator[tree.Stream]:
             return
 
 
-def value_of(definition: Any, person: Person, as_of: datetime) -> Any:
+def value_of(definition: Any, person: Person | Account, as_of: datetime) -> Any:
     """The value of a computed trait as it is stored; None: no value."""
     if isinstance(definition, tree.TraitRef):
         found = [each for each in _trait(definition, person) if each is not None]
@@ -140,7 +159,7 @@ def value_of(definition: Any, person: Person, as_of: datetime) -> Any:
     return value
 
 
-def _compare(comparison: tree.Comparison, person: Person, as_of: datetime, at: At) -> bool:
+def _compare(comparison: tree.Comparison, person: Person | Account, as_of: datetime, at: At) -> bool:
     lefts = [each for each in _values(comparison.left, person, as_of, at) if each is not None]
     arguments: list[Any] = []
     for argument in comparison.arguments:
@@ -215,7 +234,7 @@ def _around(comparator: Comparator, left: Any, duration: tree.Duration, as_of: d
             return bool(value >= now + duration.delta)
 
 
-def _values(value: Any, person: Person, as_of: datetime, at: At) -> list[Any]:
+def _values(value: Any, person: Person | Account, as_of: datetime, at: At) -> list[Any]:
     match value:
         case tree.LiteralValue():
             return [value.value]
@@ -234,8 +253,10 @@ def _values(value: Any, person: Person, as_of: datetime, at: At) -> list[Any]:
             raise NotImplementedError(value)
 
 
-def _trait(reference: tree.TraitRef, person: Person) -> list[Any]:
+def _trait(reference: tree.TraitRef, person: Person | Account) -> list[Any]:
     root, *path = reference.path
+    if isinstance(person, Account):
+        return list(_walk(person.traits.get(root), path))
     document = person.definitions.get(root) if root in person.keys else person.traits.get(root)
     return list(_walk(document, path))
 
@@ -253,7 +274,7 @@ def _walk(document: Any, path: Sequence[str]) -> Iterator[Any]:
         yield None
 
 
-def _events(stream: tree.Stream, person: Person, as_of: datetime, parent: Event | None) -> list[Event]:
+def _events(stream: tree.Stream, person: Person | Account, as_of: datetime, parent: Event | None) -> list[Event]:
     found = [each for each in person.events if each.name == stream.event and each.timestamp <= as_of]
     if parent is not None:
         found = [each for each in found if each.timestamp > parent.timestamp]
@@ -283,7 +304,7 @@ def _events(stream: tree.Stream, person: Person, as_of: datetime, parent: Event 
     return sorted(found, key=lambda each: (each.timestamp, each.arrival))
 
 
-def _reduce(aggregate: tree.Aggregate, person: Person, as_of: datetime, around: At) -> Any:
+def _reduce(aggregate: tree.Aggregate, person: Person | Account, as_of: datetime, around: At) -> Any:
     events = _events(aggregate.stream, person, as_of, around.event)
     reducer = aggregate.reducer
     if isinstance(reducer, tree.Count):

@@ -7,16 +7,18 @@ with a line and a column within the text, and raises nothing but `QueryInvalid`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engage_sync import errors
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.build import build
-from engage_sync.definitions.language.check import Kind, check_kind, check_tree, not_yet_computed
+from engage_sync.definitions.language.check import Kind, check_kind, check_tree, check_users, not_yet_computed
 from engage_sync.definitions.language.describe import describe
 from engage_sync.definitions.language.lookback import is_lookback
 from engage_sync.definitions.language.problems import Problems
 from engage_sync.definitions.language.syntax import parse_syntax
 from engage_sync.definitions.language.tree import Definition, Position
-from engage_sync.definitions.language.walk import event_names, references, walk
+from engage_sync.definitions.language.walk import event_names, mapped, references, walk
 
 __all__ = [
     "Definition",
@@ -32,10 +34,10 @@ __all__ = [
 ]
 
 
-def parse(query: str, *, kind: Kind, allow_uncomputed: bool = False) -> Definition:
-    """The typed tree of an audience's condition or a computed trait's value.
+def parse(query: str, *, kind: Kind, of_accounts: bool = False, allow_uncomputed: bool = False) -> Definition:
+    """The typed tree of an audience's condition or a computed trait's value, of people or (`of_accounts`) of accounts.
 
-    `allow_uncomputed` takes what the language has but nothing evaluates yet (ANY and ALL, entities).
+    `allow_uncomputed` takes what the language has but nothing evaluates (entities; ANY and ALL out of place).
     Raises `QueryInvalid` with every problem found.
     """
     problems = Problems()
@@ -46,6 +48,15 @@ def parse(query: str, *, kind: Kind, allow_uncomputed: bool = False) -> Definiti
         check_tree(definition, problems)
         if not allow_uncomputed:
             not_yet_computed(definition, problems)
+            check_users(definition, of_accounts, problems)
     if problems or definition is None:
         raise errors.QueryInvalid(problems.sorted())
-    return definition
+    return _of_accounts(definition) if of_accounts else definition
+
+
+def _of_accounts(definition: Definition) -> Definition:
+    """The same, asked of accounts: trait() is the account's where it isn't one user's."""
+    assert not isinstance(definition, tree.SqlRows | tree.OfAccounts)
+    of_users = (tree.AnyUser, tree.AllUsers)
+    asked = mapped(definition, lambda reference: replace(reference, of_account=True), unless=of_users)
+    return tree.OfAccounts(of=asked, position=definition.position)

@@ -12,7 +12,7 @@ from engage_sync.definitions.language.build import Built, comparison_hint, noun
 from engage_sync.definitions.language.describe import SYMBOLS, describe
 from engage_sync.definitions.language.problems import Problems, shortened
 from engage_sync.definitions.language.tree import Comparator
-from engage_sync.definitions.language.walk import walk
+from engage_sync.definitions.language.walk import children, walk
 
 MAX_EXPRESSIONS = 50
 
@@ -73,15 +73,33 @@ def check_tree(node: tree.Definition, problems: Problems) -> None:
 def not_yet_computed(node: tree.Definition, problems: Problems) -> None:
     """Refuses what parses and means something, but which no evaluation exists for."""
     for found in walk(node):
-        match found:
-            case tree.AnyUser() | tree.AllUsers():
-                word = "ANY" if isinstance(found, tree.AnyUser) else "ALL"
-                message = f"{word} (over the users of an account) is understood but not computed yet"
-                problems.add(found.position, message)
-            case tree.EntityRef():
-                problems.add(found.position, "linked entities (entity(…)) are understood but not computed yet")
-            case _:
-                pass
+        if isinstance(found, tree.EntityRef):
+            problems.add(found.position, "linked entities (entity(…)) are understood but not computed yet")
+
+
+def check_users(node: tree.Definition, of_accounts: bool, problems: Problems) -> None:
+    """ANY and ALL ask of one account's users: only in definitions of accounts, of a user once, and not of an event."""
+    _check_users(node, None if of_accounts else _NOWHERE, problems)
+
+
+_NOWHERE = "which asks of the users of an account; expected it only in a definition with type: ACCOUNTS"
+
+
+def _check_users(node: tree.Node, refused: str | None, problems: Problems) -> None:
+    """`refused`: why none may stand here."""
+    match node:
+        case tree.AnyUser() | tree.AllUsers():
+            word = "ANY" if isinstance(node, tree.AnyUser) else "ALL"
+            if refused is not None:
+                problems.add(node.position, f"found {word}, {refused}")
+            else:
+                refused = f"but {word} around it already asks of one user; leave one of them out"
+        case tree.Where() if refused is None:
+            refused = "but where() asks of one event; put it around the whole comparison: ANY (event(…)…)"
+        case _:
+            pass
+    for child in children(node):
+        _check_users(child, refused, problems)
 
 
 def _check_places(node: tree.Node, streams: int, problems: Problems) -> None:

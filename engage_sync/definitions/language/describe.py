@@ -18,13 +18,15 @@ SYMBOLS = {
 }
 
 Describable = (
-    tree.Boolean | tree.Value | tree.Stream | tree.Filter | tree.Reducer | tree.Duration
+    tree.Boolean | tree.Value | tree.Stream | tree.Filter | tree.Reducer | tree.Duration | tree.OfAccounts
 )  # every node of the language
 
 
 def describe(node: Describable) -> str:
     """One line of text; the same for equal trees."""
     match node:
+        case tree.OfAccounts(of=of):
+            return describe(of)
         case tree.And(operands=operands):
             return " AND ".join(_operand(operand, within=node) for operand in operands)
         case tree.Or(operands=operands):

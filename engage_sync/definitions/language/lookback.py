@@ -24,7 +24,7 @@ def _depends_on_time(node: tree.Node, lookback_keys: Collection[str]) -> bool:
             return True  # of a parent too: while a funnel's window is open, its answer waits
         case tree.Comparison(comparator=comparator):
             return comparator in tree.RELATIVE_TO_NOW
-        case tree.TraitRef(path=path):
+        case tree.TraitRef(path=path, of_account=False):
             return path[0] in lookback_keys
         case _:
             return False

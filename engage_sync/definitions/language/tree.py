@@ -74,9 +74,13 @@ class LiteralValue(Node):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TraitRef(Node):
-    """A trait of the profile, or another definition by its key (the first element of the path)."""
+    """A trait of the profile, or another definition by its key (the first element of the path).
+
+    `of_account`: a trait of the account, as group calls set it; never another definition.
+    """
 
     path: tuple[str, ...]
+    of_account: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -298,5 +302,16 @@ class SqlRows(Node):
     gone: tuple[str, ...] = ()
 
 
-Definition: TypeAlias = Boolean | Aggregate | TraitRef | SqlRows
-"""A Boolean for an audience; an Aggregate, a TraitRef or the rows of an SQL statement for a computed trait."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OfAccounts(Node):
+    """What a definition asks of accounts: a condition, or a value. It is told to their users.
+
+    Events are those of any of an account's users, as one stream; inside ANY and ALL, those of one user.
+    """
+
+    of: Boolean | Aggregate | TraitRef
+
+
+Definition: TypeAlias = Boolean | Aggregate | TraitRef | SqlRows | OfAccounts
+"""A Boolean for an audience; an Aggregate, a TraitRef or the rows of an SQL statement for a computed trait; or one of
+the first three, asked of accounts."""

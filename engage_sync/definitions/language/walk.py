@@ -27,17 +27,25 @@ def children(node: tree.Node) -> list[tree.Node]:
     return found
 
 
-def mapped(node: AnyNode, change: Callable[[tree.TraitRef], tree.TraitRef]) -> AnyNode:
-    """The same tree with each trait() changed; the very same where nothing does."""
+def mapped(
+    node: AnyNode,
+    change: Callable[[tree.TraitRef], tree.TraitRef],
+    unless: tuple[type[tree.Node], ...] = (),
+) -> AnyNode:
+    """The same tree with each trait() changed, but for those inside the types of `unless`; the very same where nothing
+    does.
+    """
     if isinstance(node, tree.TraitRef):
         return change(node)  # type: ignore[return-value]
+    if isinstance(node, unless):
+        return node
     changed: dict[str, Any] = {}
     for field in fields(node):
         below = getattr(node, field.name)
         if isinstance(below, tree.Node):
-            made: Any = mapped(below, change)
+            made: Any = mapped(below, change, unless)
         elif isinstance(below, tuple):
-            made = tuple(mapped(each, change) if isinstance(each, tree.Node) else each for each in below)
+            made = tuple(mapped(each, change, unless) if isinstance(each, tree.Node) else each for each in below)
         else:
             continue
         if made != below:
@@ -51,5 +59,10 @@ def event_names(node: tree.Node) -> set[str]:
 
 
 def references(node: tree.Node) -> set[str]:
-    """The first path elements of all trait() below: names of traits, or keys of other definitions."""
-    return {found.path[0] for found in walk(node) if isinstance(found, tree.TraitRef)}
+    """The first path elements of all trait() of people below: names of traits, or keys of other definitions."""
+    return {found.path[0] for found in walk(node) if isinstance(found, tree.TraitRef) and not found.of_account}
+
+
+def account_traits(node: tree.Node) -> set[str]:
+    """The first path elements of all trait() of accounts below."""
+    return {found.path[0] for found in walk(node) if isinstance(found, tree.TraitRef) and found.of_account}

@@ -12,6 +12,10 @@ the expression can't be true without; where there are none, from any leaf; where
 `profiles`. Modules, each on top of those before: events (what is read), reducers (to one value), conditions (what is
 asked), sources (one pass over events), statement (of whom); beside it edges (of dates), and for `explain` matches (the
 events behind a value) and turns (when it may change).
+
+A definition of accounts is the same statement of accounts instead of people (subjects): its events are those of an
+account's users, ANY and ALL are the statement of people inside them, counted by account. What it says of an account is
+then said of each of its users: rows are (profile_id, value) again.
 """
 
 from __future__ import annotations
@@ -26,8 +30,8 @@ from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.evaluation.compiler import edges, turns
 from engage_sync.evaluation.compiler.matches import Matches, compile_matches
-from engage_sync.evaluation.compiler.sources import Scope
 from engage_sync.evaluation.compiler.statement import Evaluation, compile_statement, render
+from engage_sync.evaluation.compiler.subjects import Scope
 
 __all__ = [
     "Evaluation",

@@ -22,14 +22,15 @@ from engage_sync.definitions.language.tree import Comparator
 from engage_sync.evaluation import funnels, operands, presence, windows
 from engage_sync.evaluation.compiler import events, reducers
 from engage_sync.evaluation.compiler.events import AS_OF, Event
+from engage_sync.evaluation.compiler.subjects import People, Scope, Subject, table_of
 from engage_sync.evaluation.operands import Condition, Kind, Operand
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """What an expression may refer to: the person's leaves; or an event with its person, and the event around it."""
+    """What an expression may refer to: the leaves of a person or account; or an event of theirs, and the one around."""
 
-    profile_id: ColumnElement[int]
+    subject: ColumnElement[int]
     known: Mapping[presence.Leaf, Operand] = field(default_factory=dict)
     event: Event | None = None
     parent: Event | None = None
@@ -38,13 +39,18 @@ class Row:
 class Conditions:
     """Compiles conditions of one definition. `catalog` maps keys of definitions to ids, whose values `snapshots` holds.
 
-    `since`: events before this instant don't count.
+    `since`: events before this instant don't count. `subject` (None: people) is whom it asks of.
     """
 
     def __init__(
-        self, catalog: Mapping[str, int], since: datetime | None = None, snapshots: Table = tables.snapshots
+        self,
+        catalog: Mapping[str, int],
+        since: datetime | None = None,
+        snapshots: Table = tables.snapshots,
+        subject: Subject | None = None,
     ) -> None:
         self._catalog = catalog
+        self._subject = subject or People(scope=Scope.ALL, include_anonymous=True)
         self.since = since
         self.snapshots = snapshots
         self._numbers = count(1)
@@ -62,6 +68,9 @@ class Conditions:
                 return self.condition(expression.operand, row, not negated)
             case tree.Comparison():
                 return self._literal(expression, row, negated)
+            case tree.AnyUser() | tree.AllUsers():
+                account = row.known[expression].expression
+                return account.is_(None) if negated else account.is_not(None)
             case _:
                 raise AssertionError(f"the type checker lets no {type(expression).__name__} through")
 
@@ -75,7 +84,7 @@ class Conditions:
         """What one of them asks of an event."""
         match given:
             case tree.Where():
-                row = Row(profile_id=event.c.profile_id, event=event, parent=parent)
+                row = Row(subject=event.subject, event=event, parent=parent)
                 return self.condition(given.condition, row)
             case tree.Sources():
                 slugs = literal(list(given.exclude), ARRAY(Text))
@@ -171,12 +180,9 @@ class Conditions:
                 return None
 
     def _trait_of(self, reference: tree.TraitRef, row: Row) -> ColumnElement[Any]:
-        """A trait of the person whose event is looked at."""
-        root, *path = reference.path
-        definition_id = self._catalog.get(root)
-        table = tables.traits if definition_id is None else self.snapshots
-        mine: Condition = table.c.name == root if definition_id is None else table.c.definition_id == definition_id
-        value = select(events.walk(table.c.value, path)).where(table.c.profile_id == row.profile_id, mine)
+        """A trait of the person, or the account, whose event is looked at."""
+        table, mine, whose = table_of(reference, self._catalog, self.snapshots)
+        value = select(events.walk(table.c.value, reference.path[1:])).where(whose == row.subject, mine)
         return value.correlate(row.event.rows).scalar_subquery() if row.event is not None else value.scalar_subquery()
 
     # --- what follows an event ----------------------------------------------------------------------------------
@@ -195,9 +201,9 @@ class Conditions:
         """The events of a stream that came after the event at hand, inside their windows of both kinds."""
         parent = row.event
         assert parent is not None
-        child = Event(rows=tables.events.alias(f"child_{next(self._numbers)}"))
+        child = self._subject.events(f"child_{next(self._numbers)}")
         conditions = [
-            child.c.profile_id == parent.c.profile_id,
+            child.subject == parent.subject,
             child.c.name == stream.event,
             child.c.timestamp > parent.c.timestamp,
             *events.within(child, windows.ages(stream), self.since),

@@ -18,13 +18,16 @@ from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.tree import Comparator
 from engage_sync.evaluation import dates, operands
 from engage_sync.evaluation.compiler import events
-from engage_sync.evaluation.compiler.events import AS_OF, Event
-from engage_sync.evaluation.compiler.sources import PROFILES, Scope
+from engage_sync.evaluation.compiler.events import AS_OF
+from engage_sync.evaluation.compiler.subjects import Accounts, People, Scope, Subject, table_of
 
 
 def select_edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, int]) -> Select[Any] | None:
     """The statement; None where the definition compares no date of people or events with now."""
-    parts = [_select_one(each, scope, catalog) for each in dates.dated(definition)]
+    if isinstance(definition, tree.OfAccounts):
+        return _of_accounts(definition, scope, catalog)
+    people = People(scope=scope, include_anonymous=True)
+    parts = [_select_one(each, people, catalog) for each in dates.dated(definition)]
     if not parts:
         return None
     edge = union_all(*parts).subquery("edge")
@@ -32,42 +35,61 @@ def select_edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, i
     return select(edge.c.profile_id, first.label("at")).group_by(edge.c.profile_id).having(first.is_not(None))
 
 
+def _of_accounts(definition: tree.OfAccounts, scope: Scope, catalog: Mapping[str, int]) -> Select[Any] | None:
+    """A date of an account, or of any of its users, concerns all its users."""
+    accounts = Accounts(scope=scope, include_anonymous=True)
+    parts = []
+    for each in dates.dated(definition):
+        if isinstance(each.value, tree.TraitRef) and each.value.of_account:
+            parts.append(_select_one(each, accounts, catalog))
+        else:
+            one = _select_one(each, accounts.each_user(), catalog).subquery("one")
+            user = accounts.users("user_")
+            rows = one.join(user, user.c.profile_id == one.c.profile_id)
+            parts.append(select(user.c.account_id, one.c.at).select_from(rows))
+    if not parts:
+        return None
+    edge, told = union_all(*parts).subquery("edge"), accounts.told("told", newest=False)
+    first = func.min(edge.c.at)
+    rows = edge.join(told, told.c.account_id == edge.c.account_id)
+    found = select(told.c.profile_id, first.label("at")).select_from(rows)
+    return found.group_by(told.c.profile_id).having(first.is_not(None))
+
+
 def select_all_edges(found: dates.Dated, scope: Scope, catalog: Mapping[str, int]) -> list[Select[Any]]:
     """(profile_id, at) for every edge of every value, past ones too; one statement a kind of edge."""
-    values = _values(found, scope, catalog)
+    values = _values(found, People(scope=scope, include_anonymous=True), catalog)
     return [
         select(values.c.profile_id, edge.label("at")).where(edge.is_not(None))
         for edge in _edges(values.c.at, found.comparator, found.duration)
     ]
 
 
-def _select_one(found: dates.Dated, scope: Scope, catalog: Mapping[str, int]) -> Select[Any]:
-    """(profile_id, at) for each value; at is null where no edge is left."""
-    values = _values(found, scope, catalog)
-    return select(values.c.profile_id, _next(values.c.at, found.comparator, found.duration).label("at"))
+def _select_one(found: dates.Dated, subject: Subject, catalog: Mapping[str, int]) -> Select[Any]:
+    """(profile_id or account_id, at) for each value; at is null where no edge is left."""
+    values = _values(found, subject, catalog)
+    return select(values.c[subject.key], _next(values.c.at, found.comparator, found.duration).label("at"))
 
 
-def _values(found: dates.Dated, scope: Scope, catalog: Mapping[str, int]) -> Subquery:
-    """(profile_id, at): the instants that are compared with now; null for what reads as none."""
+def _values(found: dates.Dated, subject: Subject, catalog: Mapping[str, int]) -> Subquery:
+    """(profile_id or account_id, at): the instants that are compared with now; null for what reads as none."""
     rows: Any
     if isinstance(found.value, tree.TraitRef):
-        root, *path = found.value.path
-        definition = catalog.get(root)
-        rows = tables.traits if definition is None else tables.snapshots
-        mine = rows.c.name == root if definition is None else rows.c.definition_id == definition
-        value = events.walk(rows.c.value, path)
+        rows, mine, whose = table_of(found.value, catalog, tables.snapshots)
+        value = events.walk(rows.c.value, found.value.path[1:])
     else:
-        rows = tables.events.alias("event")
+        event = subject.events("event")
+        rows, whose = event.rows, event.subject
         mine = rows.c.name == found.event
-        value = Event(rows=rows).read(found.value)
-    person, asked = rows.c.profile_id, [mine]
-    if scope is Scope.PROFILES:
-        asked.append(person == func.any(PROFILES))
+        value = event.read(found.value)
+    asked = [mine]
+    if subject.scope is Scope.PROFILES:
+        asked.append(whose == func.any(subject.among))
     if "$" in found.value.path:
         each = events.each(value, found.value.path)
         rows, value = rows.join(each, literal(True)), each.c.value
     at = operands.instant(operands.Operand(kind=operands.Kind.JSON, expression=value))
-    return select(person.label("profile_id"), at.label("at")).select_from(rows).where(*asked).subquery("dated")
+    return select(whose.label(subject.key), at.label("at")).select_from(rows).where(*asked).subquery("dated")
 
 
 def _next(at: ColumnElement[Any], comparator: Comparator, duration: tree.Duration) -> ColumnElement[Any]:

@@ -36,14 +36,21 @@ Place = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """The events at hand: an alias of the table, or what was read of it once (`fields`)."""
+    """The events at hand: an alias of the table, or what was read of it once (`fields`). `key`: whose they are."""
 
     rows: Any
     fields: Mapping[Place, ColumnElement[Any]] | None = None
+    key: str = "profile_id"
 
     @property
     def c(self) -> Any:
         return self.rows.c
+
+    @property
+    def subject(self) -> ColumnElement[int]:
+        """The person, or the account, whose event it is."""
+        found: ColumnElement[int] = self.rows.c[self.key]
+        return found
 
     def read(self, reference: tree.EventField) -> ColumnElement[Any]:
         """The value that a reference finds, up to the first `$` of its path."""
@@ -53,16 +60,17 @@ class Event:
         return walk(self.rows.c[document], path)
 
 
-def read_once(rows: Any, base: Sequence[Condition], places: Sequence[Place]) -> Event:
+def read_once(event: Event, base: Sequence[Condition], places: Sequence[Place]) -> Event:
     """Those events with what is asked of each, walked to once: a typed reading mentions its value several times.
 
     OFFSET 0 keeps the planner from putting the walk back to where the value is mentioned; whole documents that are
     carried into a sort or a hash cost more than the evaluation itself.
     """
-    read = [walk(rows.c[document], path).label(f"field_{number}") for number, (document, path) in enumerate(places)]
-    kept = [rows.c.profile_id, rows.c.timestamp, rows.c.id, rows.c.source_id]
+    read = [walk(event.c[document], path).label(f"field_{number}") for number, (document, path) in enumerate(places)]
+    kept = [event.subject, event.c.timestamp, event.c.id, event.c.source_id]
     once = select(*kept, *read).where(*base).offset(literal_column("0")).subquery("read")
-    return Event(rows=once, fields={found: once.c[f"field_{number}"] for number, found in enumerate(places)})
+    fields = {found: once.c[f"field_{number}"] for number, found in enumerate(places)}
+    return Event(rows=once, fields=fields, key=event.key)
 
 
 def place(reference: tree.EventField) -> Place:

@@ -241,7 +241,7 @@ class _Compiler:
         for reference in self._read():
             fields.append((reference, len(columns)))
             columns.append(event.read(reference))
-        row = Row(profile_id=rows.c.profile_id, event=event, parent=parent)
+        row = Row(subject=rows.c.profile_id, event=event, parent=parent)
         wheres = [each for each in self.aggregate.stream.filters if isinstance(each, tree.Where)]
         asked = tuple(self._asked(each.condition, row, columns) for each in wheres)
         statement = select(*(column.label(f"column_{n}") for n, column in enumerate(columns))).select_from(rows)

@@ -164,5 +164,5 @@ def _mode(
     order = [counted.c.times.desc(), counted.c.value]
     if by is None:
         return select(found.label("value")).order_by(*order).limit(1)
-    person = counted.c.profile_id
+    person = counted.c[by.name]
     return select(person, found.label("value")).ext(distinct_on(person)).order_by(person, *order)

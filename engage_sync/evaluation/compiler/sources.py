@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import reduce
+from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, func, literal_column, select, true
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, and_, func, literal_column, select, true
 
-from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.evaluation import presence, windows
 from engage_sync.evaluation.compiler import events, reducers
 from engage_sync.evaluation.compiler.conditions import Conditions
 from engage_sync.evaluation.compiler.events import Event
+from engage_sync.evaluation.compiler.subjects import Accounts, Scope, Subject, table_of
 from engage_sync.evaluation.operands import Condition, Kind, Operand
-
-PROFILES = bindparam("profiles", type_=ARRAY(BigInteger))
-
-
-class Scope(StrEnum):
-    ALL = "all"
-    PROFILES = "profiles"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A subselect with one row a profile; `columns` are the operands of the leaves that it computes."""
+    """A subselect with one row a person or account (`key`); `columns` are the operands of the leaves it computes."""
 
     rows: FromClause
     columns: Mapping[presence.Leaf, Operand]
+    key: str
 
     @property
-    def profile_id(self) -> ColumnElement[int]:
-        return self.rows.c.profile_id
+    def subject(self) -> ColumnElement[int]:
+        return self.rows.c[self.key]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """Makes the subselects of one statement. `catalog` maps keys of definitions to ids."""
+    """Makes the subselects of one statement. `catalog` maps keys of definitions to ids.
 
-    scope: Scope
+    `who_meets` gives one row (profile_id) for each person of whom a condition holds, for ANY and ALL.
+    """
+
+    subject: Subject
     catalog: Mapping[str, int]
     conditions: Conditions
+    who_meets: Callable[[tree.Boolean], Select[Any]]
 
     def of(self, leaves: Sequence[presence.Leaf], existing: frozenset[presence.Leaf]) -> list[Source]:
         """One for each trait and each group of leaves that share a pass; of `existing` only whether there is any."""
@@ -52,27 +49,40 @@ class Sources:
         aggregates = [leaf for leaf in leaves if isinstance(leaf, tree.Aggregate)]
         for number, group in enumerate(_share(aggregates)):
             sources.append(self._pass(group, f"stream_{number}", existing))
-        return sources
+        of_users = [leaf for leaf in leaves if isinstance(leaf, tree.AnyUser | tree.AllUsers)]
+        return sources + [self._users(leaf, f"users_{number}") for number, leaf in enumerate(of_users)]
+
+    def _users(self, leaf: tree.AnyUser | tree.AllUsers, name: str) -> Source:
+        """The accounts of which it holds; one without users has neither any nor all of them."""
+        assert isinstance(self.subject, Accounts), "the type checker lets them stand only in definitions of accounts"
+        met = self.who_meets(leaf.operand).subquery("met")
+        user = self.subject.users("user_")
+        account = user.c.account_id
+        same = met.c.profile_id == user.c.profile_id
+        if isinstance(leaf, tree.AnyUser):
+            rows = select(account).select_from(user.join(met, same)).group_by(account)
+        else:
+            everyone = func.count() == func.count(met.c.profile_id)
+            rows = select(account).select_from(user.outerjoin(met, same)).group_by(account).having(everyone)
+        if self.subject.scope is Scope.PROFILES:
+            rows = rows.where(account == func.any(self.subject.among))
+        subquery = rows.subquery(name)
+        holds = Operand(kind=Kind.NUMBER, expression=subquery.c.account_id)
+        return Source(rows=subquery, columns={leaf: holds}, key=self.subject.key)
 
     def _trait(self, leaf: tree.TraitRef, name: str) -> Source:
         """A trait that was sent, or the snapshot of another definition."""
-        root, *path = leaf.path
-        definition_id = self.catalog.get(root)
-        if definition_id is None:
-            table = tables.traits
-            mine: Condition = table.c.name == root
-        else:
-            table = self.conditions.snapshots
-            mine = table.c.definition_id == definition_id
-        rows = select(table.c.profile_id, events.walk(table.c.value, path).label("value")).where(mine)
-        if self.scope is Scope.PROFILES:
-            rows = rows.where(table.c.profile_id == func.any(PROFILES))
+        table, mine, whose = table_of(leaf, self.catalog, self.conditions.snapshots)
+        rows = select(whose, events.walk(table.c.value, leaf.path[1:]).label("value")).where(mine)
+        if self.subject.scope is Scope.PROFILES:
+            rows = rows.where(whose == func.any(self.subject.among))
         subquery = rows.subquery(name)
-        return Source(rows=subquery, columns={leaf: Operand(kind=Kind.JSON, expression=subquery.c.value)})
+        value = Operand(kind=Kind.JSON, expression=subquery.c.value)
+        return Source(rows=subquery, columns={leaf: value}, key=self.subject.key)
 
     def _pass(self, group: Sequence[tree.Aggregate], name: str, existing: frozenset[presence.Leaf]) -> Source:
-        """One pass over the events of one name, grouped by profile, with a column a leaf."""
-        if self.scope is Scope.PROFILES and _is_at_an_end(group[0]):
+        """One pass over the events of one name, grouped by subject, with a column a leaf."""
+        if self.subject.scope is Scope.PROFILES and _is_at_an_end(group[0]) and not isinstance(self.subject, Accounts):
             return self._at_an_end(group[0], name)
         widest = reduce(lambda one, other: one if one.covers(other) else other, map(_ages, group))
         event, base = self._events(group, widest)
@@ -80,9 +90,9 @@ class Sources:
             base.extend(self.conditions.filters(group[0].stream, event))
             if group[0] in existing:
                 one = literal_column("1", BigInteger).label("value")
-                rows = select(event.c.profile_id, one).where(*base).group_by(event.c.profile_id)
+                rows = select(event.subject, one).where(*base).group_by(event.subject)
             else:
-                rows = reducers.reduced(group[0].reducer, event, base, event.c.profile_id)
+                rows = reducers.reduced(group[0].reducer, event, base, event.subject)
         else:
             columns = []
             for number, leaf in enumerate(group):
@@ -92,20 +102,21 @@ class Sources:
                 read = None if isinstance(leaf.reducer, tree.Count) else event.read(leaf.reducer.of)
                 value = reducers.aggregate(leaf.reducer, read, and_(*own) if own else None)
                 columns.append(value.label(f"value_{number}"))
-            rows = select(event.c.profile_id, *columns).where(*base).group_by(event.c.profile_id)
+            rows = select(event.subject, *columns).where(*base).group_by(event.subject)
         subquery = rows.subquery(name)
-        values = [column for column in subquery.c if column.name != "profile_id"]
+        values = [column for column in subquery.c if column.name != self.subject.key]
         return Source(
             rows=subquery,
             columns={leaf: reducers.operand(leaf.reducer, column) for leaf, column in zip(group, values, strict=True)},
+            key=self.subject.key,
         )
 
     def _at_an_end(self, leaf: tree.Aggregate, name: str) -> Source:
         """The first or the last event's value of each person: the index leads there, past what lies behind it."""
-        person = func.unnest(PROFILES).table_valued("id", name=f"{name}_of").render_derived()
-        event = Event(rows=tables.events.alias("event"))
+        person = func.unnest(self.subject.among).table_valued("id", name=f"{name}_of").render_derived()
+        event = self.subject.events("event")
         base = [
-            event.c.profile_id == person.c.id,
+            event.subject == person.c.id,
             event.c.name == leaf.stream.event,
             *events.within(event, _ages(leaf), self.conditions.since),
             *self.conditions.filters(leaf.stream, event),
@@ -113,17 +124,18 @@ class Sources:
         found = reducers.reduced(leaf.reducer, event, base, None).lateral(f"{name}_found")
         rows = select(person.c.id.label("profile_id"), found.c.value).select_from(person.join(found, true()))
         subquery = rows.subquery(name)
-        return Source(rows=subquery, columns={leaf: reducers.operand(leaf.reducer, subquery.c.value)})
+        columns: dict[presence.Leaf, Operand] = {leaf: reducers.operand(leaf.reducer, subquery.c.value)}
+        return Source(rows=subquery, columns=columns, key=self.subject.key)
 
     def _events(self, group: Sequence[tree.Aggregate], widest: windows.Ages) -> tuple[Event, list[Condition]]:
         """The events of a pass, and what is still to be asked of each."""
         name = group[0].stream.event
         places = tuple(sorted({events.place(reference) for leaf in group for reference in _asked(leaf)}))
-        event = Event(rows=tables.events.alias("event"))
+        event = self.subject.events("event")
         base = [event.c.name == name, *events.within(event, widest, self.conditions.since)]
-        if self.scope is Scope.PROFILES:
-            base.append(event.c.profile_id == func.any(PROFILES))
-        return (events.read_once(event.rows, base, places), []) if places else (event, base)
+        if self.subject.scope is Scope.PROFILES:
+            base.append(event.subject == func.any(self.subject.among))
+        return (events.read_once(event, base, places), []) if places else (event, base)
 
 
 def _is_at_an_end(leaf: tree.Aggregate) -> bool:

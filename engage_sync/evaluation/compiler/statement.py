@@ -29,8 +29,8 @@ from engage_sync.definitions.language.walk import walk
 from engage_sync.evaluation import operands, presence, windows
 from engage_sync.evaluation.compiler import events, reducers
 from engage_sync.evaluation.compiler.conditions import Conditions, Row
-from engage_sync.evaluation.compiler.events import Event
-from engage_sync.evaluation.compiler.sources import PROFILES, Scope, Source, Sources
+from engage_sync.evaluation.compiler.sources import Source, Sources
+from engage_sync.evaluation.compiler.subjects import Accounts, People, Scope, Subject
 from engage_sync.evaluation.operands import Condition
 
 # Not a parameter: it would be read anew for each member.
@@ -65,14 +65,12 @@ def compile_statement(
     """Compile a checked definition."""
     if isinstance(definition, tree.SqlRows):
         raise errors.UsageError("An SQL trait is read, not computed from events: its value is what was read last.")
-    conditions = Conditions(catalog, since, snapshots)
-    sources = Sources(scope=scope, catalog=catalog, conditions=conditions)
-    compiler = _Compiler(scope=scope, include_anonymous=include_anonymous, sources=sources, conditions=conditions)
-    if isinstance(definition, tree.Aggregate | tree.TraitRef):
-        statement = compiler.values(definition)
-    else:
-        statement = compiler.members(definition)
-    return render(statement)
+    facts = _Facts(catalog=catalog, since=since, snapshots=snapshots)
+    if isinstance(definition, tree.OfAccounts):
+        accounts = Accounts(scope=scope, include_anonymous=include_anonymous)
+        return render(_told_to_users(accounts, definition.of, _Compiler.of(accounts, facts).statement(definition.of)))
+    people = People(scope=scope, include_anonymous=include_anonymous)
+    return render(_Compiler.of(people, facts).statement(definition))
 
 
 def render(statement: Select[Any]) -> Evaluation:
@@ -82,14 +80,40 @@ def render(statement: Select[Any]) -> Evaluation:
     return Evaluation(sql=str(compiled), parameters=parameters)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Facts:
+    """What a statement reads besides its definition: see `compile_evaluation`."""
+
+    catalog: Mapping[str, int]
+    since: datetime | None
+    snapshots: Table
+
+
 @dataclass(kw_only=True)
 class _Compiler:
-    scope: Scope
-    include_anonymous: bool
+    subject: Subject
     sources: Sources
     conditions: Conditions
 
+    @staticmethod
+    def of(subject: Subject, facts: _Facts) -> _Compiler:
+        """A compiler of what is asked of people or of accounts."""
+        conditions = Conditions(facts.catalog, facts.since, facts.snapshots, subject)
+
+        def who_meets(condition: tree.Boolean) -> Select[Any]:
+            assert isinstance(subject, Accounts)
+            return _Compiler.of(subject.each_user(), facts).members(condition)
+
+        sources = Sources(subject=subject, catalog=facts.catalog, conditions=conditions, who_meets=who_meets)
+        return _Compiler(subject=subject, sources=sources, conditions=conditions)
+
     # --- a whole definition -------------------------------------------------------------------------------------
+
+    def statement(self, definition: tree.Node) -> Select[Any]:
+        """One row (subject, value) for each of whom the definition says something."""
+        if isinstance(definition, tree.Aggregate | tree.TraitRef):
+            return self.values(definition)
+        return self.members(definition)
 
     def members(self, expression: tree.Node) -> Select[Any]:
         """One row a member. The tree is a boolean expression."""
@@ -97,70 +121,79 @@ class _Compiler:
         leaves = list(dict.fromkeys(_leaves(rest)))
         sources = self.sources.of(leaves, _only_existence(rest))
         known = {leaf: operand for source in sources for leaf, operand in source.columns.items()}
-        profile_id, rows = self._people(rest, sources)
-        conditions = [self._none(stream, profile_id, number) for number, stream in enumerate(without)]
+        subject, rows = self._people(rest, sources)
+        conditions = [self._none(stream, subject, number) for number, stream in enumerate(without)]
         if rest is not None:
-            conditions.append(self.conditions.condition(rest, Row(known=known, profile_id=profile_id)))
-        return select(profile_id.label("profile_id"), _TRUE.label("value")).select_from(rows).where(*conditions)
+            conditions.append(self.conditions.condition(rest, Row(known=known, subject=subject)))
+        return select(subject.label(self.subject.key), _TRUE.label("value")).select_from(rows).where(*conditions)
 
-    def values(self, leaf: presence.Leaf) -> Select[Any]:
-        """One row a profile that has a value."""
+    def values(self, leaf: tree.Aggregate | tree.TraitRef) -> Select[Any]:
+        """One row a person, or an account, that has a value."""
         (source,) = self.sources.of([leaf], frozenset())
-        profile_id, rows = self._restrict(source.profile_id, source.rows)
+        subject, rows = self._restrict(source.subject, source.rows)
         value = reducers.json_value(leaf, source.columns[leaf])
         return (
-            select(profile_id.label("profile_id"), value.label("value"))
+            select(subject.label(self.subject.key), value.label("value"))
             .select_from(rows)
             .where(operands.present(source.columns[leaf]))
         )
 
     def _people(self, expression: Any, sources: Sequence[Source]) -> tuple[ColumnElement[int], FromClause]:
         """Who comes into question, joined with what is known of them."""
-        if self.scope is Scope.PROFILES:
-            return self._from_profiles(sources)
+        if self.subject.scope is Scope.PROFILES:
+            return self._from_everybody(sources)
         needed = presence.needed_for_true(expression) if expression is not None else frozenset()
         first = [source for source in sources if needed & source.columns.keys()]
         if first:
             rows = first[0].rows
             for source in first[1:]:
-                rows = rows.join(source.rows, source.profile_id == first[0].profile_id)
+                rows = rows.join(source.rows, source.subject == first[0].subject)
             rest = [source for source in sources if source not in first]
-            return self._restrict(first[0].profile_id, _left_join(rows, first[0].profile_id, rest))
+            return self._restrict(first[0].subject, _left_join(rows, first[0].subject, rest))
         if sources and expression is not None and not presence.true_of_nothing(expression):
-            profile_id, rows = sources[0].profile_id, sources[0].rows
+            subject, rows = sources[0].subject, sources[0].rows
             for source in sources[1:]:
-                rows = rows.outerjoin(source.rows, profile_id == source.profile_id, full=True)
-                profile_id = func.coalesce(profile_id, source.profile_id)
-            return self._restrict(profile_id, rows)
-        return self._from_profiles(sources)
+                rows = rows.outerjoin(source.rows, subject == source.subject, full=True)
+                subject = func.coalesce(subject, source.subject)
+            return self._restrict(subject, rows)
+        return self._from_everybody(sources)
 
-    def _from_profiles(self, sources: Sequence[Source]) -> tuple[ColumnElement[int], FromClause]:
-        profile = tables.profiles.alias("profile")
-        asked: list[Condition] = [] if self.include_anonymous else [profile.c.is_known]
-        if self.scope is Scope.PROFILES:
-            asked.append(profile.c.id == func.any(PROFILES))
-        people = select(profile.c.id).where(*asked).subquery("person")
-        return people.c.id, _left_join(people, people.c.id, sources)
+    def _from_everybody(self, sources: Sequence[Source]) -> tuple[ColumnElement[int], FromClause]:
+        everybody = self.subject.everybody()
+        return everybody.c.id, _left_join(everybody, everybody.c.id, sources)
 
-    def _restrict(self, profile_id: ColumnElement[int], rows: FromClause) -> tuple[ColumnElement[int], FromClause]:
-        """Leave anonymous profiles out, unless the definition includes them."""
-        if self.include_anonymous:
-            return profile_id, rows
+    def _restrict(self, subject: ColumnElement[int], rows: FromClause) -> tuple[ColumnElement[int], FromClause]:
+        """Leave anonymous profiles out, unless the definition includes them; accounts have left them out already."""
+        if self.subject.include_anonymous or isinstance(self.subject, Accounts):
+            return subject, rows
         profile = tables.profiles.alias("profile")
-        known = and_(profile.c.id == profile_id, profile.c.is_known)
-        if self.scope is Scope.PROFILES:
+        known = and_(profile.c.id == subject, profile.c.is_known)
+        if self.subject.scope is Scope.PROFILES:
             # Said once more, so that only these are looked up however many groups the planner expects.
-            known = and_(known, profile.c.id == func.any(PROFILES))
-        return profile_id, rows.join(profile, known)
+            known = and_(known, profile.c.id == func.any(self.subject.among))
+        return subject, rows.join(profile, known)
 
-    def _none(self, stream: tree.Stream, profile_id: ColumnElement[int], number: int) -> Condition:
-        """That a person has no such event: an anti-join, which stops at the first one."""
-        table = tables.events.alias(f"none_{number}")
-        event = Event(rows=table)
-        conditions = [table.c.profile_id == profile_id, table.c.name == stream.event]
+    def _none(self, stream: tree.Stream, subject: ColumnElement[int], number: int) -> Condition:
+        """That there is no such event of theirs: an anti-join, which stops at the first one."""
+        event = self.subject.events(f"none_{number}")
+        conditions = [event.subject == subject, event.c.name == stream.event]
         conditions += events.within(event, windows.ages(stream), self.conditions.since)
         conditions += self.conditions.filters(stream, event)
-        return not_(select(literal(1)).select_from(table).where(*conditions).correlate_except(table).exists())
+        found = select(literal(1)).select_from(event.rows).where(*conditions)
+        return not_(found.correlate_except(event.rows).exists())
+
+
+def _told_to_users(accounts: Accounts, asked: tree.Node, statement: Select[Any]) -> Select[Any]:
+    """One row (profile_id, value) for each user: whether any account is meant; the value of the newest account.
+
+    The newest is the one that the person's latest group call named.
+    """
+    of_account = statement.subquery("of_account")
+    told = accounts.told("told", newest=isinstance(asked, tree.Aggregate | tree.TraitRef))
+    rows = told.join(of_account, of_account.c.account_id == told.c.account_id)
+    if isinstance(asked, tree.Aggregate | tree.TraitRef):
+        return select(told.c.profile_id, of_account.c.value).select_from(rows)
+    return select(told.c.profile_id, _TRUE.label("value")).select_from(rows).group_by(told.c.profile_id)
 
 
 def _leaves(node: Any) -> list[presence.Leaf]:
@@ -172,7 +205,7 @@ def _leaves(node: Any) -> list[presence.Leaf]:
             return _leaves(node.operand)
         case tree.Comparison():
             return [leaf for value in (node.left, *node.arguments) for leaf in _leaves(value)]
-        case tree.Aggregate() | tree.TraitRef():
+        case tree.Aggregate() | tree.TraitRef() | tree.AnyUser() | tree.AllUsers():
             return [node]
         case _:
             return []
@@ -216,7 +249,7 @@ def _only_existence(expression: Any) -> frozenset[presence.Leaf]:
     )
 
 
-def _left_join(rows: FromClause, profile_id: ColumnElement[int], sources: Sequence[Source]) -> FromClause:
+def _left_join(rows: FromClause, subject: ColumnElement[int], sources: Sequence[Source]) -> FromClause:
     for source in sources:
-        rows = rows.outerjoin(source.rows, source.profile_id == profile_id)
+        rows = rows.outerjoin(source.rows, source.subject == subject)
     return rows

@@ -21,8 +21,8 @@ from engage_sync.definitions.language import tree
 from engage_sync.evaluation import dates, windows
 from engage_sync.evaluation.compiler import edges, events
 from engage_sync.evaluation.compiler.events import AS_OF, Event
-from engage_sync.evaluation.compiler.sources import PROFILES, Scope
 from engage_sync.evaluation.compiler.statement import Evaluation
+from engage_sync.evaluation.compiler.subjects import PROFILES, Scope
 
 _UNTIL = bindparam("until", type_=DateTime(timezone=True))
 _LIMIT = bindparam("limit", type_=BigInteger)

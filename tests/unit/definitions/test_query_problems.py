@@ -121,8 +121,8 @@ SCALAR = "expected a value, trait(…), property(…) or context(…)"
          " event inside the where() of another"),
         ("event('A').where(property(parent: 'x') = 1).exists()", "1:18: found property(parent: 'x'), but no event"
          " encloses this one as its parent"),
-        ("ANY trait('x') = 1", "1:1: ANY (over the users of an account) is understood but not computed yet"),
-        ("ALL (trait('x') = 1)", "1:1: ALL (over the users of an account) is understood but not computed yet"),
+        ("ANY trait('x') = 1", "1:1: found ANY, which asks of the users of an account; expected it only in a definition with type: ACCOUNTS"),
+        ("ALL (trait('x') = 1)", "1:1: found ALL, which asks of the users of an account; expected it only in a definition with type: ACCOUNTS"),
         ("entity('car').exists()", "1:1: linked entities (entity(…)) are understood but not computed yet"),
         ("x" * 20_001, "1:1: found 20001 characters, expected at most 20000"),
         (" OR ".join(["trait('x') = 1"] * 51), "1:901: found 51 expressions, expected at most 50 in a definition"),

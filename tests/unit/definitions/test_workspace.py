@@ -194,3 +194,30 @@ def test_a_destination_that_is_told_nothing_is_a_warning(tmp_path: Path) -> None
 def test_a_guard_knows_its_silence(tmp_path: Path, text: str, hours: int) -> None:
     workspace = load(tmp_path, {"engage.yml": f"guard: {{silence: {text}}}\n"})
     assert workspace.guard == Guard(silence=datetime.timedelta(hours=hours))
+
+
+def test_a_definition_of_accounts_keeps_its_type(tmp_path: Path) -> None:
+    query = "trait('plan') = 'gold' AND ANY (trait('plan') = 'admin')"
+    workspace = load(tmp_path, {"audiences/a.yml": f"name: a\ntype: ACCOUNTS\nquery: {query}\n"})
+    (spec,) = workspace.definitions
+    of_account, of_user = (node for node in language.walk(spec.tree) if isinstance(node, language.tree.TraitRef))
+    assert (of_account.of_account, of_user.of_account) == (True, False)
+    text = language.describe(spec.tree)
+    assert language.parse(text, kind="audience", of_accounts=True) == spec.tree
+    stored = DefinitionSpec.from_document(spec.document(), "audience")
+    assert stored.of_accounts
+    assert stored.computes_like(spec)
+
+
+def test_a_definition_of_people_is_told_apart_from_one_of_accounts(tmp_path: Path) -> None:
+    query = "event('A').exists()"
+    workspace = load(
+        tmp_path,
+        {
+            "audiences/a.yml": f"name: a\nquery: {query}\n",
+            "audiences/b.yml": f"name: b\ntype: ACCOUNTS\nquery: {query}\n",
+        },
+    )
+    people, accounts = workspace.definitions
+    assert (people.document()["type"], accounts.document()["type"]) == ("USERS", "ACCOUNTS")
+    assert not people.computes_like(accounts)

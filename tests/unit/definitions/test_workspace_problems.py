@@ -40,7 +40,9 @@ def problems(path: Path, files: dict[str, str]) -> list[str]:
         ("name: a\nquery: trait('x') = 1\ntags: x\n", "3:7: found a text, expected a list"),
         ("name: a\nquery: trait('x') = 1\nenabled: maybe\n", "3:10: found a text, expected true or false"),
         ("name: a\nquery: trait('x') = 1\ntype: PEOPLE\n", "3:7: found 'PEOPLE', expected 'USERS' or 'ACCOUNTS'"),
-        ("name: a\nquery: trait('x') = 1\ntype: ACCOUNTS\n", "3:7: definitions over accounts are understood but not computed yet; expected type: USERS"),
+        ("name: a\nquery: trait('x') = 1 AND ANY trait('x') = 1\n", "2:27: found ANY, which asks of the users of an account; expected it only in a definition with type: ACCOUNTS"),
+        ("name: a\ntype: ACCOUNTS\nquery: ANY (NOT ALL (trait('x') = 1))\n", "3:17: found ALL, but ANY around it already asks of one user; leave one of them out"),
+        ("name: a\ntype: ACCOUNTS\nquery: event('A').where(ANY (trait('x') = 1)).exists()\n", "3:25: found ANY, but where() asks of one event; put it around the whole comparison: ANY (event(…)…)"),
         ("name: a\nsql: SELECT 1\n", "2:1: an audience has a query; sql: makes a trait, in traits/"),
         ("name: a\nquery: trait('x') = 1\ncompute_cadence: daily\n", "3:18: found 'daily', expected hourly, realtime or a cron line such as \"0 * * * *\""),
         ("name: a\nquery: trait('x') = 1\ncompute_cadence: 99 * * * *\n", "3:18: found '99 * * * *', expected a cron line of five fields such as \"0 * * * *\""),
@@ -197,3 +199,19 @@ def test_no_problem_shows_a_secret(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_each_mistake_of_a_trait_has_its_sentence(tmp_path: Path, text: str, expected: str) -> None:
     assert problems(tmp_path, {"traits/a.yml": text}) == [f"traits/a.yml:{expected}"]
+
+
+def test_what_a_definition_says_is_said_of_people_and_not_of_accounts(tmp_path: Path) -> None:
+    files = {
+        "audiences/a.yml": "name: a\nquery: trait('x') = 1\n",
+        "audiences/b.yml": "name: b\ntype: ACCOUNTS\nquery: ANY (trait('a') = 'true') AND trait('a') = 'true'\n",
+    }
+    assert problems(tmp_path, files) == [
+        "audiences/b.yml:3:38: found trait('a'), which is a definition, and says something of people; here trait() is"
+        " the account's: put it inside ANY (…) or ALL (…)"
+    ]
+
+
+def test_an_sql_trait_has_rows_of_people(tmp_path: Path) -> None:
+    files = {"traits/a.yml": "name: a\ntype: ACCOUNTS\nsql: SELECT user_id, x FROM y\n"}
+    assert problems(tmp_path, files) == ["traits/a.yml:2:7: an SQL trait has rows of people; expected type: USERS"]

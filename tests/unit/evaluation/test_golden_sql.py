@@ -50,13 +50,35 @@ TRAITS = {
     "unique_count": f"{ORDER}.unique(property('store')).count()",
     "copied_trait": "trait('address.city')",
 }
+# Of accounts (type: ACCOUNTS).
+ACCOUNTS = {
+    "account_events": f"{ORDER}.within(30 days).count() >= 2",
+    "account_without_events": f"{ORDER}.count() = 0",
+    "account_trait_and_any": f"trait('plan') = 'gold' AND ANY ({ORDER}.count() >= 2)",
+    "account_all": f"ALL ({ORDER}.within(30 days).count() = 0 OR trait('other_audience') = 'true')",
+    "account_date": "trait('renews').within_next(7 days) OR ANY (trait('birthday').within_next(7 days))",
+    "account_funnel": "event('Cart').where(event('Order').within(parent: 1 day).exists()).exists()",
+}
+ACCOUNT_TRAITS = {"account_sum": f"{ORDER}.within(90 days).sum(property('total'))"}
 CASES = [("audience", *each) for each in AUDIENCES.items()] + [("computed_trait", *each) for each in TRAITS.items()]
+CASES_OF_ACCOUNTS = [
+    *[("audience", *each) for each in ACCOUNTS.items()],
+    *[("computed_trait", *each) for each in ACCOUNT_TRAITS.items()],
+]
 CATALOG = {"other_audience": 7, "other_trait": 8}
 
 
 @pytest.mark.parametrize(("kind", "name", "query"), CASES, ids=[case[1] for case in CASES])
 def test_the_statement_is_the_one_that_was_read(kind: Kind, name: str, query: str) -> None:
-    tree = language.parse(query, kind=kind)
+    check(name, query, language.parse(query, kind=kind))
+
+
+@pytest.mark.parametrize(("kind", "name", "query"), CASES_OF_ACCOUNTS, ids=[case[1] for case in CASES_OF_ACCOUNTS])
+def test_so_is_that_of_accounts(kind: Kind, name: str, query: str) -> None:
+    check(name, query, language.parse(query, kind=kind, of_accounts=True))
+
+
+def check(name: str, query: str, tree: language.Definition) -> None:
     parts = [f"-- {query}"]
     for scope in Scope:
         made = compile_evaluation(tree, include_anonymous=False, scope=scope, catalog=CATALOG)
@@ -72,7 +94,7 @@ def test_the_statement_is_the_one_that_was_read(kind: Kind, name: str, query: st
 
 
 def test_there_is_no_golden_file_without_its_case() -> None:
-    assert {file.stem for file in GOLDEN.iterdir()} == {case[1] for case in CASES}
+    assert {file.stem for file in GOLDEN.iterdir()} == {case[1] for case in (*CASES, *CASES_OF_ACCOUNTS)}
 
 
 def _shown(made: Evaluation) -> str:
