@@ -78,7 +78,9 @@ def show_profile(found: dict[str, Any]) -> None:
         output.table(traits, {"name": "name", "value": "value"}, title="Traits")
     if found["accounts"]:
         output.table(
-            found["accounts"], {"group_id": "account", "traits": "traits", "timestamp": "since"}, title="Accounts"
+            found["accounts"],
+            {"group_id": "account", "traits": "traits", "timestamp": "last group call"},
+            title="Accounts",
         )
     if found["computed_traits"]:
         output.table(
