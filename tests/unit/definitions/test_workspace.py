@@ -137,7 +137,8 @@ def test_an_iterable_source_has_a_secret(tmp_path: Path) -> None:
 
 
 def test_what_iterable_tells_may_go_to_other_destinations(tmp_path: Path) -> None:
-    engage = "sources: {back: {type: iterable, secret: s}}\ndestinations: {other: {type: webhook, connected_sources: [back]}}\n"
+    engage = "sources: {back: {type: iterable, secret: s}}\n"
+    engage += "destinations: {other: {type: webhook, connected_sources: [back]}}\n"
     (destination,) = load_workspace(write(tmp_path, {"engage.yml": engage}), {}).destinations
     assert destination.connected_sources == ("back",)
 
