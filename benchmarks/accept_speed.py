@@ -134,6 +134,7 @@ async def _serve_ours(url: str, port: int) -> None:
     committer = GroupCommitter(engine, wait=settings.inbox_wait, backlog=backlog, metrics=metrics)
     app = create_app(
         sources={WRITE_KEY: SourceRef(slug="web", id=source)},
+        webhook_sources={},
         accept=committer,
         settings=settings,
         readiness=Readiness(engine),

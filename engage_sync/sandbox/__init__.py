@@ -19,6 +19,7 @@ nothing of the rest of engage_sync, so that it can't share a mistake with what i
     endpoints.py  /api/…: Iterable's endpoints
     lookup.py     /: a page that shows a user, for people
     control.py    /sandbox/…: reading back, faults, starting over
+    webhooks.py   /sandbox/webhooks: sending what Iterable tells of emails and pushes
     server.py     the application, and how to run it
 
 Start it with `python -m engage_sync.sandbox --port 8091 --api-key sandbox-key`.

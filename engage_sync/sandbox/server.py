@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from engage_sync.sandbox import control, endpoints, lookup
+from engage_sync.sandbox import control, endpoints, lookup, webhooks
 from engage_sync.sandbox.options import Options
 from engage_sync.sandbox.project import Project
 from engage_sync.sandbox.state import STATE, State
@@ -22,7 +22,7 @@ T = TypeVar("T")
 def create_app(options: Options | None = None) -> web.Application:
     app = web.Application(client_max_size=endpoints.READ_LIMIT)
     app[STATE] = State(options or Options())
-    app.add_routes([*endpoints.routes(), *control.routes(), *lookup.routes()])
+    app.add_routes([*endpoints.routes(), *control.routes(), *lookup.routes(), *webhooks.routes()])
     return app
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from engage_sync import reports
 from engage_sync.delivery.deliverer import Deliverer
+from engage_sync.destinations.iterable import webhooks
 from engage_sync.outbox import dead_letters
 from engage_sync.sandbox.options import Options
 from engage_sync.sandbox.server import SandboxServer
@@ -114,6 +115,15 @@ def test_the_same_message_id_of_two_sources_makes_two_messages(shop: Shop, sandb
 def test_integrations_of_a_call_are_respected(shop: Shop, integrations: dict[str, Any], is_sent: bool) -> None:
     report = shop.process({**identify("u1", "a@x.io"), "integrations": integrations})
     assert (report.delivered, report.skipped, report.failed) == ((1, 0, 0) if is_sent else (0, 1, 0))
+
+
+def test_what_iterable_told_makes_members_and_is_not_told_to_it_again(shop: Shop) -> None:
+    shop.apply(audience("opened", "event('Email Opened').exists()"))
+    opened = webhooks.read({"email": "a@x.io", "eventName": "emailOpen", "dataFields": {"campaignId": 5}})
+    # Even where its source is connected, which `check` refuses.
+    report = shop.process(opened.call)
+    assert shop.said() == [("update", ("a@x.io", {"opened": True}))]
+    assert (report.delivered, report.skipped, report.failed) == (1, 1, 0)
 
 
 def test_options_for_the_destination_reach_it(shop: Shop, sandbox: SandboxServer) -> None:

@@ -81,7 +81,11 @@ def test_the_event_is_that_of_whoever_has_the_email_or_the_user_id(
     resolve_inbox(engine, {})
     assert people(engine) == [
         person(["email:new@example.com"], events=["Email Bounced"]),
-        person(["user_id:u1", "email:ann@example.com"], events=["Email Opened", "Push Opened"]),
+        person(
+            ["user_id:u1", "email:ann@example.com"],
+            traits={"email": "ann@example.com"},
+            events=["Email Opened", "Push Opened"],
+        ),
     ]
 
 

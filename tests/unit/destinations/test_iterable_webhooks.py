@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from engage_sync import errors
+from engage_sync.destinations import registry
 from engage_sync.destinations.iterable import webhooks
+from engage_sync.destinations.protocol import Skipped
 from engage_sync.profiles import identifiers
 
 EMAIL = "ann@example.com"
@@ -199,3 +202,22 @@ def test_each_mistake_has_its_sentence(payload: Any, reason: str) -> None:
 
 def test_the_longest_name_of_an_unknown_event_is_kept() -> None:
     assert len(webhooks.read(webhook("x" * 491)).call["event"]) == 500
+
+
+@pytest.mark.parametrize(
+    ("slug", "type_", "settings", "is_sent"),
+    [
+        ("iterable", "iterable", {"api_key": "k"}, False),
+        ("newsletter", "iterable", {"api_key": "k"}, False),
+        ("hook", "webhook", {"url": "https://x.io", "secret": "s" * 32}, True),
+        ("upstream", "segment", {"write_key": "k"}, True),
+    ],
+)
+@pytest.mark.parametrize("event", ["emailOpen", "embeddedClick"])
+def test_no_iterable_project_is_sent_it_and_others_are(
+    slug: str, type_: str, settings: dict[str, str], is_sent: bool, event: str
+) -> None:
+    destination = registry.build(SimpleNamespace(slug=slug, type=type_, settings=settings, rate_limits={}))
+    requests = destination.requests(webhooks.read(webhook(event)).call)
+    assert isinstance(requests, Skipped) is not is_sent
+    assert is_sent is (isinstance(requests, tuple) and len(requests) == 1)
