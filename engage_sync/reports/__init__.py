@@ -132,7 +132,8 @@ _RUNS = text(
 )
 _WAITING = text(
     """
-    SELECT definitions.key, count(*) AS messages FROM messages JOIN definitions ON definitions.id = messages.definition_id
+    SELECT definitions.key, count(*) AS messages
+    FROM messages JOIN definitions ON definitions.id = messages.definition_id
     GROUP BY definitions.key
     """
 )
