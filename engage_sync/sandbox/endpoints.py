@@ -17,6 +17,7 @@ from engage_sync.sandbox.options import (
     BULK_UPDATE,
     DELETE_USERS,
     EVENTS_TRACK,
+    GET_USERS,
     TRACK_BULK,
     TRACK_PURCHASE,
     UPDATE_CART,
@@ -133,6 +134,8 @@ def _read(state: State, request: web.Request, record: Record) -> bytes | Failure
     path, project = request.path, state.project
     if request.method != "GET":
         return Failure(status=404, code="NotFound", message=f"No {request.method} {path} here")
+    if path.startswith("/api/users/") and (refused := _too_much(state, GET_USERS, record)) is not None:
+        return refused
     if "user_id" in request.match_info:
         user = project.users.by_user_id(request.match_info["user_id"])
         return orjson.dumps({"user": user.shown()} if user else {})

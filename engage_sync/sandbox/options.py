@@ -20,6 +20,8 @@ ProjectType = Literal["email", "user_id", "hybrid"]
 
 # DELETE /api/users/…, whoever it names.
 DELETE_USERS: Final = "DELETE /api/users"
+# GET /api/users/…, likewise.
+GET_USERS: Final = "GET /api/users"
 
 # Requests a second and project, as Iterable states them; it states none for the other endpoints.
 RATE_LIMITS: Final[Mapping[str, float]] = {
@@ -28,6 +30,7 @@ RATE_LIMITS: Final[Mapping[str, float]] = {
     USERS_FORGET: 3,
     USERS_MERGE: 50,
     DELETE_USERS: 100,
+    GET_USERS: 100,
     EVENTS_TRACK: 2000,
     TRACK_BULK: 10,
 }

@@ -24,7 +24,7 @@ from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.snapshots import differences, states
 from engage_sync.sync.batches import evaluation_of_all
 from engage_sync.sync.catalog import Catalog
-from engage_sync.sync.telling import channels
+from engage_sync.sync.telling import channels, nothing
 
 _COUNTS = text(
     """
@@ -40,6 +40,16 @@ _IDENTITIES = text(
     WHERE identities.type = 'email' OR (identities.type = 'user_id' AND NOT EXISTS (
       SELECT FROM identities AS email WHERE email.profile_id = engage_pending.profile_id AND email.type = 'email'
     ))
+    """
+)
+# Whoever has a value to lose; once it was told, it is told again that there is none.
+_SWEPT = text(
+    """
+    SELECT destination_id, call_type, count(*) AS messages
+    FROM snapshots JOIN told USING (profile_id, definition_id)
+    WHERE definition_id = :definition AND snapshots.value <> CAST(:nothing AS jsonb)
+      AND coalesce(told.enqueued, told.confirmed) <> CAST(:nothing AS jsonb)
+    GROUP BY destination_id, call_type
     """
 )
 _RECORD = text(
@@ -204,10 +214,11 @@ def plan(
         try:
             done = versions.apply(connection, workspace.definitions, delete=delete)
             as_of = states.instant(connection, None)
+            swept = _swept(connection, [action.key for action in done if action.kind == "delete"])
+            totals = {place: messages for place, messages in swept.items() if place[0] in destinations}
             catalog = Catalog.load(connection)
             known = states.load(connection, [definition.id for definition in catalog.definitions])
             effects: list[Effect] = []
-            totals: dict[tuple[str, str], int] = {}
             changed = [each for each in catalog.definitions if known[each.id].version != each.version]
             for number, definition in enumerate(changed):
                 if watch:
@@ -223,6 +234,19 @@ def plan(
         finally:
             transaction.rollback()
     return Plan(actions=done, effects=effects, calls=_calls(totals, destinations), as_of=as_of)
+
+
+def _swept(connection: Connection, keys: Collection[str]) -> dict[tuple[str, str], int]:
+    """How many messages the sweep of these deleted definitions makes, by destination and kind of call."""
+    slugs = {row.id: row.slug for row in connection.execute(text("SELECT id, slug FROM destinations"))}
+    found: dict[tuple[str, str], int] = {}
+    for definition in versions.load_swept(connection) if keys else ():
+        if definition.key not in keys:
+            continue
+        for row in connection.execute(_SWEPT, {"definition": definition.id, "nothing": nothing(definition)}):
+            place = (slugs[row.destination_id], row.call_type)
+            found[place] = found.get(place, 0) + row.messages
+    return found
 
 
 def _effect(

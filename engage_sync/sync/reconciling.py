@@ -65,12 +65,14 @@ class Comparison:
     repaired: int = 0
     adopted: int = 0
     messages: int = 0
+    # Of those that were found different or missing.
+    settled: int = 0
     examples: list[Example] = field(default_factory=list)
 
     @property
     def drifted(self) -> int:
         """What was found and left as it is."""
-        return self.different + self.missing - self.repaired - self.adopted
+        return self.different + self.missing - self.settled
 
     def document(self) -> dict[str, Any]:
         counts = {
@@ -323,6 +325,7 @@ class _Reconciling:
         doubted = readback.doubt(connection, self.destination_id, definition, verdict.different)
         forgotten = readback.forget(connection, self.destination_id, definition, verdict.missing)
         comparison.repaired += len(doubted) + len(forgotten)
+        comparison.settled += len(doubted) + len(forgotten)
         return {*doubted, *forgotten, *_holders(verdict.different), *_holders(verdict.missing)}
 
     def _adopt(self, connection: Connection, comparison: Comparison, verdict: _Verdicts) -> set[int]:
@@ -332,6 +335,7 @@ class _Reconciling:
         taken = readback.take(connection, self.destination_id, definition, verdict.held)
         adopted = readback.adopt(connection, self.destination_id, definition, call_types, verdict.new)
         comparison.adopted += len(taken) + len(verdict.new)
+        comparison.settled += len(taken)
         return {*taken, *adopted}
 
 
