@@ -29,7 +29,7 @@ FROM = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
 class Config:
     slug: str = "iterable"
     type: str = "iterable"
-    settings: Mapping[str, Any] = field(default_factory=lambda: {"api_key": "benchmark"})
+    settings: Mapping[str, Any] = field(default_factory=lambda: {"api_key": "benchmark", "email_change": "update"})
     rate_limits: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -73,6 +73,36 @@ def purchase(number: int, chance: random.Random) -> dict[str, Any]:
     return {**common("track", number, chance), "event": "Order Completed", "properties": properties}
 
 
+def cart(number: int, chance: random.Random) -> dict[str, Any]:
+    call = purchase(number, chance)
+    return {**call, "event": ("Product Added", "product_removed")[number % 2], "context": context(number)}
+
+
+def page(number: int, chance: random.Random) -> dict[str, Any]:
+    """Pages and screens, a third of them without a name or category and so not sent."""
+    call = {**common(("page", "screen")[number % 2], number, chance), "context": context(number)}
+    labels = ({"name": f"Page {number % 50}"}, {"category": "Shop"}, {})[number % 3]
+    return {**call, **labels, "properties": {"url": f"https://shop.io/{number}", "title": "Shop", "referrer": ""}}
+
+
+def alias(number: int, chance: random.Random) -> dict[str, Any]:
+    return {**common("alias", number, chance), "previousId": f"u{number}@shop.io", "userId": f"new{number}@shop.io"}
+
+
+def refused(number: int, chance: random.Random) -> dict[str, Any]:
+    """What ends as a dead letter: nobody's call, no total, a name with a period deep down."""
+    call = purchase(number, chance)
+    if number % 3 == 0:
+        return {**call, "userId": None}
+    if number % 3 == 1:
+        return {**call, "properties": {**call["properties"], "total": None}}
+    return {**call, "event": "Seen", "properties": {"products": [{"a": {"b.c": number}}]}}
+
+
+def context(number: int) -> dict[str, Any]:
+    return {"traits": {"email": f"u{number}@shop.io"}, "ip": "1.2.3.4", "locale": "en-US"}
+
+
 def with_phone(number: int, chance: random.Random) -> dict[str, Any]:
     call = {**common("identify", number, chance)}
     phone = f"+1 (415) {chance.randrange(200, 999)}-{chance.randrange(10_000):04}"
@@ -84,6 +114,10 @@ MIXES: Mapping[str, Callable[[int, random.Random], dict[str, Any]]] = {
     "identify and track with 20 fields": forwarded,
     "purchases of five products": purchase,
     "identify with a phone number": with_phone,
+    "carts of five products": cart,
+    "pages and screens": page,
+    "changes of an email": alias,
+    "calls that are refused": refused,
 }
 
 

@@ -13,6 +13,7 @@ from engage_sync.database import engine as database
 from engage_sync.database import migrate
 from engage_sync.definitions.model import Workspace
 from engage_sync.definitions.workspace import load_workspace
+from engage_sync.destinations import registry
 from engage_sync.settings import Settings, environment_of
 
 _MINIMUM_VERSION = 150_000
@@ -47,7 +48,7 @@ def examine(settings: Settings) -> list[Finding]:
         known = failure if isinstance(failure, errors.EngageSyncError) else database.unavailable(failure)
         findings.append(Finding(check="database", ok=False, detail=str(known)))
     for config in workspace.destinations if workspace else ():
-        where = str(config.settings.get("base_url", "its default address"))
+        where = registry.build(config).base_url
         findings.append(Finding(check=f"destination {config.slug}", ok=True, detail=f"{config.type} at {where}"))
     return findings
 

@@ -25,6 +25,7 @@ from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
 from engage_sync.destinations.protocol import Destination
 from engage_sync.evaluation.warehouse import Warehouse
+from engage_sync.destinations.settings import nearest
 from engage_sync.ingest.sources import ensure_sources
 from engage_sync.outbox import destinations_table
 from engage_sync.settings import Settings, environment_of
@@ -83,8 +84,8 @@ def _setting_problems(workspace: Workspace, config: DestinationConfig) -> list[e
     """What a destination has against its settings, at the line that names each."""
     lines = (workspace.path / "engage.yml").read_text(encoding="utf-8").splitlines()
     if config.type not in registry.types():
-        known = ", ".join(registry.types())
-        sentences = [("type", f"unknown type {config.type!r} of destination {config.slug}; known: {known}")]
+        hint = nearest(config.type, registry.types())
+        sentences = [("type", f"unknown type {config.type!r} of destination {config.slug}{hint}")]
     else:
         sentences = registry.settings_problems(config.type, config.settings)
         sentences += registry.rate_limit_problems(config.type, config.rate_limits)

@@ -14,6 +14,7 @@ from engage_sync.cli import output
 from engage_sync.cli.app import Json, current
 from engage_sync.definitions import example, schema
 from engage_sync.definitions.model import Workspace
+from engage_sync.destinations import registry
 from engage_sync.sync import planning
 
 Delete = Annotated[
@@ -76,7 +77,7 @@ def print_schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema of the workspace's files, for editors."""
-    known = {str(name): made for name, made in schema.json_schemas().items()}
+    known = {str(name): made for name, made in schema.json_schemas(registry.settings_schemas()).items()}
     if kind is not None and kind not in known:
         raise errors.UsageError(f"There is no schema {kind!r}. Known are: {', '.join(known)}.")
     output.json(known[kind] if kind else known)

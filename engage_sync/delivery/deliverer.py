@@ -38,8 +38,6 @@ LONGEST_DRAIN = 12.0
 _REJOIN_AFTER = 1.0
 _PROGRESS_EVERY = 0.25
 _MOST_THREADS = 8
-# The name by which calls address a destination of this kind; the only one so far.
-_INTEGRATION = "Iterable"
 
 _WAITING = text("SELECT count(*) FROM messages WHERE destination_id = ANY(CAST(:destinations AS smallint[]))")
 
@@ -139,7 +137,7 @@ class Deliverer:
                     space_slug=self._space.slug,
                     space_id=ids.space_id(installation, self._space.slug),
                     destination_slug=slug,
-                    integration=_INTEGRATION,
+                    integration=self._destinations[slug].integration,
                 ),
                 self._limits,
                 transactions,

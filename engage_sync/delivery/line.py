@@ -51,7 +51,7 @@ REJECTIONS_BEFORE_PAUSE = 50
 _LANES_FOR_EACH_IN_FLIGHT = 4
 _FEWEST_LANES, _MOST_LANES = 100, 1_000
 _DATABASE_RETRY = 1.0
-# Shorter ones (an empty setting, a media type's part) would blank out ordinary text.
+# Shorter ones would blank out ordinary text.
 _SHORTEST_SECRET = 8
 
 _IS_WAITING = text(
@@ -102,7 +102,7 @@ class Line:
         self._has_backlog = False
         self._closing = False
         self._rejections = 0
-        self._secrets = [secret for secret in destination.headers.values() if len(secret) >= _SHORTEST_SECRET]
+        self._secrets = [secret for secret in destination.secrets if len(secret) >= _SHORTEST_SECRET]
         most = limits.most_in_flight * _LANES_FOR_EACH_IN_FLIGHT
         self._target = max(_FEWEST_LANES, min(_MOST_LANES, most))
         self._settler = Settler(
@@ -216,9 +216,9 @@ class Line:
             match self._destination.requests(call):
                 case Skipped():
                     self._settler.settle(Taken(message=message, skipped=True))
-                case Refused(reason=reason, field=field):
-                    told = f"{reason} ({field})" if field else reason
-                    self._settler.settle(Failed(message=message, reason=self._clean(told), request={"call": call}))
+                case Refused() as refused:
+                    reason = self._clean(refused.sentence)
+                    self._settler.settle(Failed(message=message, reason=reason, request={"call": call}))
                 case requests:
                     job = Job(lane, message, requests)
                     self._pacers[job.request.budget].add(job)
@@ -239,7 +239,9 @@ class Line:
     async def _send(self, job: Job) -> None:
         body = orjson.dumps(job.request.body, option=orjson.OPT_NON_STR_KEYS)
         remaining = job.started_clock + self._limits.request_timeout - time.monotonic()
-        answer = await self._transport.send(self._destination, job.request, body, max(remaining, 0.001))
+        sent_at = int(job.database_clock(time.monotonic()).timestamp())
+        signature = self._destination.signature(body, sent_at)
+        answer = await self._transport.send(self._destination, job.request, body, max(remaining, 0.001), signature)
         if isinstance(answer, NoAnswer):
             outcome = self._destination.outcome(job.request, None)
             if isinstance(outcome, Retry):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -10,7 +11,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from engage_sync import __version__
-from engage_sync.destinations.protocol import Answer, Destination, Request
+from engage_sync.destinations.protocol import NO_HEADERS, Answer, Destination, Request
 
 # Shorter than what servers and balancers in front of them keep (60 s and more), so that a request seldom meets a
 # connection that is just being closed.
@@ -35,12 +36,23 @@ class Transport:
         self._urls: dict[str, httpx.URL] = {}
         self._headers: dict[str, httpx.Headers] = {}
 
-    async def send(self, destination: Destination, request: Request, body: bytes, seconds: float) -> Answer | NoAnswer:
-        """Send one request and read its whole answer within `seconds`. What goes wrong on the way is not raised."""
+    async def send(
+        self,
+        destination: Destination,
+        request: Request,
+        body: bytes,
+        seconds: float,
+        signature: Mapping[str, str] = NO_HEADERS,
+    ) -> Answer | NoAnswer:
+        """Send one request and read its whole answer within `seconds`. What goes wrong on the way is not raised.
+
+        `signature` are headers of this request alone.
+        """
+        headers = self._headers_for(destination)
         sending = httpx.Request(
             request.method,
             self._url(destination.base_url + request.path),
-            headers=self._headers_for(destination),
+            headers={**headers, **signature} if signature else headers,
             content=body,
         )
         try:

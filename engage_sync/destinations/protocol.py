@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeAlias
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,11 @@ class Refused:
 
     reason: str
     field: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The reason and, unless it is told there, the field."""
+        return self.reason if self.field is None or self.field in self.reason else f"{self.reason} ({self.field})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,10 +84,17 @@ class Unauthorized:
 Outcome: TypeAlias = Delivered | Retry | Rejected | Unauthorized
 
 
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 class Destination(Protocol):
     @property
     def slug(self) -> str:
         """The name under `destinations` in engage.yml."""
+
+    @property
+    def integration(self) -> str | None:
+        """The name under which a call's `integrations` mean it; None where they mean others, beyond it."""
 
     @property
     def base_url(self) -> str:
@@ -89,7 +102,11 @@ class Destination(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Sent with every request. They hold the credentials: never log them."""
+        """Sent with every request. They may hold credentials: never log them."""
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What must never be shown or stored, though an answer may repeat it."""
 
     @property
     def budgets(self) -> Mapping[str, float]:
@@ -97,6 +114,9 @@ class Destination(Protocol):
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         """What to send for one Segment call, in order. A tuple is never empty. Total: raises on no JSON object."""
+
+    def signature(self, body: bytes, at: int) -> Mapping[str, str]:
+        """Headers of one request alone, over `headers`: `body` as it is sent `at` that time, in Unix seconds."""
 
     def outcome(self, request: Request, answer: Answer | None) -> Outcome:
         """What an answer means; None means that none came within the time."""

@@ -36,7 +36,9 @@ def render_line(
     if call.get("timestamp") is None:
         call["timestamp"] = timestamp.astimezone(UTC).isoformat()
     requests = destination.requests(call)
-    if isinstance(requests, Skipped | Refused):
+    if isinstance(requests, Refused):
+        return {"skipped": requests.sentence}
+    if isinstance(requests, Skipped):
         return {"skipped": requests.reason}
     # One line a call: a destination that tells a call by several requests shows the first, which says the most.
     first = requests[0]

@@ -13,13 +13,16 @@ from engage_sync.messages.message import Message, Subject
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sender:
-    """Who speaks, and to whom. `integration` is the destination's name as calls address it ("Iterable")."""
+    """Who speaks, and to whom.
+
+    `integration` is the destination's name as calls address it ("Iterable"); without one they address nobody.
+    """
 
     installation: UUID
     space_slug: str
     space_id: str
     destination_slug: str
-    integration: str
+    integration: str | None
 
 
 def render(message: Message, sender: Sender) -> dict[str, Any] | None:
@@ -57,7 +60,8 @@ def render(message: Message, sender: Sender) -> dict[str, Any] | None:
             # Last, so that an audience with the key "email" can't change whom the call is about.
             call["traits"]["email"] = email
     call["context"] = context
-    call["integrations"] = {"All": False, sender.integration: True}
+    if sender.integration is not None:
+        call["integrations"] = {"All": False, sender.integration: True}
     return call
 
 

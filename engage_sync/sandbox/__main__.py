@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--track-rate", type=float, default=2000, help="events/track a second; 0 = no limit")
     parser.add_argument("--loose-dates", action="store_true", help="take ISO 8601 date-times as text")
     parser.add_argument("--loose-numbers", action="store_true", help="take whole numbers in fields of doubles")
+    parser.add_argument("--disallow-event", action="append", default=[], help="an event that the project refuses")
     parser.add_argument("--record-limit", type=int, default=1_000_000, help="how many requests to remember")
     arguments = parser.parse_args()
     options = Options(
@@ -27,6 +28,7 @@ def main() -> None:
         rate_limits={USERS_UPDATE: arguments.identify_rate, EVENTS_TRACK: arguments.track_rate},
         strict_dates=not arguments.loose_dates,
         strict_numbers=not arguments.loose_numbers,
+        disallowed_events=frozenset(arguments.disallow_event),
         record_limit=arguments.record_limit,
     )
     sys.stderr.write(f"The Iterable stand-in listens on http://{arguments.host}:{arguments.port}\n")

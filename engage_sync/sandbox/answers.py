@@ -31,3 +31,7 @@ def bad_params(message: str, params: dict[str, Any] | None = None) -> Failure:
 
 def conflict(code: str, message: str) -> Failure:
     return Failure(status=409, code=code, message=message)
+
+
+def forgotten_user() -> Failure:
+    return conflict("ForgottenUserError", "The user was forgotten, and takes no data any more")

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
-from engage_sync.sandbox import forms
+from engage_sync.sandbox import forms, leaving
 from engage_sync.sandbox.answers import Failure
 from engage_sync.sandbox.faults import Fault
-from engage_sync.sandbox.options import EVENTS_TRACK, TRACK_PURCHASE, UPDATE_CART, UPDATE_EMAIL, USERS_UPDATE
+from engage_sync.sandbox.options import (
+    BULK_UPDATE,
+    DELETE_USERS,
+    EVENTS_TRACK,
+    TRACK_BULK,
+    TRACK_PURCHASE,
+    UPDATE_CART,
+    UPDATE_EMAIL,
+    USERS_FORGET,
+    USERS_MERGE,
+    USERS_UPDATE,
+)
 from engage_sync.sandbox.records import Record
 from engage_sync.sandbox.state import STATE, State
 
@@ -20,55 +32,61 @@ MAX_BODY_BYTES: Final = 4_000_000
 # aiohttp's own limit lies above, so that a body over Iterable's still gets Iterable's answer.
 READ_LIMIT: Final = 64_000_000
 
-_POSTS: Final = (USERS_UPDATE, UPDATE_EMAIL, EVENTS_TRACK, TRACK_PURCHASE, UPDATE_CART)
+_POSTS: Final = (
+    USERS_UPDATE,
+    BULK_UPDATE,
+    UPDATE_EMAIL,
+    USERS_FORGET,
+    USERS_MERGE,
+    EVENTS_TRACK,
+    TRACK_BULK,
+    TRACK_PURCHASE,
+    UPDATE_CART,
+)
 _EVENTS_SHOWN: Final = 30
 _EVENTS_LIMIT: Final = 200
 
 
 def routes() -> list[web.RouteDef]:
     return [
-        *(web.post(path, _post) for path in _POSTS),
-        web.get("/api/users/byUserId/{user_id}", _get),
-        web.get("/api/users/{email}", _get),
-        web.get("/api/events/{email}", _get),
-        web.get("/api/webhooks", _get),
-        web.route("*", "/api/{rest:.*}", _get),
+        *(web.post(path, _handler(_post)) for path in _POSTS),
+        web.delete("/api/users/byUserId/{user_id}", _handler(_delete)),
+        web.delete("/api/users/{email}", _handler(_delete)),
+        web.get("/api/users/byUserId/{user_id}", _handler(_read)),
+        web.get("/api/users/{email}", _handler(_read)),
+        web.get("/api/events/{email}", _handler(_read)),
+        web.get("/api/webhooks", _handler(_read)),
+        web.route("*", "/api/{rest:.*}", _handler(_read)),
     ]
 
 
-async def _post(request: web.Request) -> web.Response:
-    state = request.app[STATE]
-    record = state.records.arrive(request.method, request.path, time.monotonic(), time.time())
-    record.body = await request.read()
-    fault = _fault(state, record) if state.faults else None
-    if fault is not None and fault.kind in ("status", "reset"):
-        return _faulty(request, record, fault)
-    if fault is not None and fault.kind == "delay" and fault.when == "before":
-        await asyncio.sleep(fault.seconds)
-    answer = _checked_act(state, request, record)
-    if fault is not None and fault.kind == "delay" and fault.when == "after":
-        await asyncio.sleep(fault.seconds)
-    if fault is not None and fault.kind == "lost":
-        return _cut(request, record)
-    return _answer(request, record, answer)
+Act = Callable[[State, web.Request, Record], bytes | Failure]
 
 
-async def _get(request: web.Request) -> web.Response:
-    state = request.app[STATE]
-    record = state.records.arrive(request.method, request.path, time.monotonic(), time.time())
-    record.body = await request.read()
-    fault = _fault(state, record) if state.faults else None
-    if fault is not None and fault.kind == "delay":
-        await asyncio.sleep(fault.seconds)
-    elif fault is not None and fault.kind in ("reset", "lost"):
-        return _cut(request, record)
-    elif fault is not None:
-        return _faulty(request, record, fault)
-    return _answer(request, record, _unauthorized(state, request) or _read(state, request))
+def _handler(act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Around what an endpoint does: the record, the key, and whatever fault is due."""
+
+    async def handle(request: web.Request) -> web.Response:
+        state = request.app[STATE]
+        record = state.records.arrive(request.method, request.path, time.monotonic(), time.time())
+        record.body = await request.read()
+        fault = _fault(state, record) if state.faults else None
+        if fault is not None and fault.kind in ("status", "reset"):
+            return _faulty(request, record, fault)
+        if fault is not None and fault.kind == "delay" and fault.when == "before":
+            await asyncio.sleep(fault.seconds)
+        answer = _unauthorized(state, request) or act(state, request, record)
+        if fault is not None and fault.kind == "delay" and fault.when == "after":
+            await asyncio.sleep(fault.seconds)
+        if fault is not None and fault.kind == "lost":
+            return _cut(request, record)
+        return _answer(request, record, answer)
+
+    return handle
 
 
-def _checked_act(state: State, request: web.Request, record: Record) -> bytes | Failure:
-    refused = _unauthorized(state, request) or _too_much(state, record)
+def _post(state: State, request: web.Request, record: Record) -> bytes | Failure:
+    refused = _too_much(state, record.path, record)
     if refused is not None:
         return refused
     try:
@@ -84,6 +102,17 @@ def _checked_act(state: State, request: web.Request, record: Record) -> bytes | 
     return answer
 
 
+def _delete(state: State, request: web.Request, record: Record) -> bytes | Failure:
+    refused = _too_much(state, DELETE_USERS, record)
+    if refused is not None:
+        return refused
+    answer = leaving.delete(
+        state.project, email=request.match_info.get("email"), user_id=request.match_info.get("user_id")
+    )
+    record.acted = not isinstance(answer, Failure)
+    return answer
+
+
 def _unauthorized(state: State, request: web.Request) -> Failure | None:
     if request.headers.get("Api-Key") == state.options.api_key:
         return None
@@ -91,16 +120,16 @@ def _unauthorized(state: State, request: web.Request) -> Failure | None:
     return Failure(status=401, code="BadApiKey", message="Invalid API key", params=params)
 
 
-def _too_much(state: State, record: Record) -> Failure | None:
+def _too_much(state: State, endpoint: str, record: Record) -> Failure | None:
     # The rate counts requests as they act: one that a fault delayed counts when it is let on.
-    if not state.limits.take(record.path, time.monotonic()):
+    if not state.limits.take(endpoint, time.monotonic()):
         return Failure(status=429, code="RateLimitExceeded", message="Too many requests")
     if len(record.body) > MAX_BODY_BYTES:
         return Failure(status=413, code="BatchTooLarge", message=f"The body is over {MAX_BODY_BYTES} bytes")
     return None
 
 
-def _read(state: State, request: web.Request) -> bytes | Failure:
+def _read(state: State, request: web.Request, record: Record) -> bytes | Failure:
     path, project = request.path, state.project
     if request.method != "GET":
         return Failure(status=404, code="NotFound", message=f"No {request.method} {path} here")

@@ -121,11 +121,20 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 def _matches(wanted: Mapping[str, Any], body: object) -> bool:
-    """Whether all that is wanted is in the body, or in its `user`."""
+    """Whether all that is wanted is in the body, in its `user`, or in one of the entries of a bulk request."""
     if not isinstance(body, dict):
         return False
-    user = body.get("user")
-    return all(
-        (name in body and body[name] == value) or (isinstance(user, dict) and user.get(name, ...) == value)
-        for name, value in wanted.items()
+    return any(
+        all(part.get(name, ...) == value for name, value in wanted.items())
+        for part in ({**_part(body, "user"), **body}, *_entries(body, "users"), *_entries(body, "events"))
     )
+
+
+def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = body.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _entries(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    entries = body.get(name)
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []

@@ -65,11 +65,14 @@ class FieldTypes:
         self._types: dict[str, str] = {}
         self._strict_numbers = strict_numbers
 
-    def read(self, fields: Mapping[str, Any]) -> dict[str, str] | Failure:
-        """The types of fields seen for the first time, to be fixed once the request is carried out."""
+    def read(self, *entries: Mapping[str, Any]) -> dict[str, str] | Failure:
+        """The types of fields seen for the first time, to be fixed once the request is carried out.
+
+        Of several entries in one request the earlier fix the types for the later.
+        """
         fresh: dict[str, str] = {}
         errors: dict[str, Any] = {}
-        for path, kind, value in _typed(fields, ""):
+        for path, kind, value in (found for fields in entries for found in _typed(fields, "")):
             known = self._types.get(path) or fresh.get(path)
             if known is None:
                 fresh[path] = kind

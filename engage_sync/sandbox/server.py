@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from engage_sync.sandbox import control, endpoints
+from engage_sync.sandbox import control, endpoints, lookup
 from engage_sync.sandbox.options import Options
+from engage_sync.sandbox.project import Project
 from engage_sync.sandbox.state import STATE, State
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ T = TypeVar("T")
 def create_app(options: Options | None = None) -> web.Application:
     app = web.Application(client_max_size=endpoints.READ_LIMIT)
     app[STATE] = State(options or Options())
-    app.add_routes([*endpoints.routes(), *control.routes()])
+    app.add_routes([*endpoints.routes(), *control.routes(), *lookup.routes()])
     return app
 
 
@@ -97,6 +98,10 @@ class SandboxServer:
 
     def clear_data(self) -> None:
         self._between_requests(lambda state: state.clear_data())
+
+    def in_project(self, act: Callable[[Project], T]) -> T:
+        """What `act` makes of the project's users and events."""
+        return self._between_requests(lambda state: act(state.project))
 
     def _between_requests(self, act: Callable[[State], T]) -> T:
         async def call() -> T:

@@ -53,6 +53,9 @@ class Users:
         found = self._by_user_id.get(user_id)
         return found[0] if found else None
 
+    def all_by_user_id(self, user_id: str) -> list[User]:
+        return list(self._by_user_id.get(user_id, ()))
+
     def find(self, who: Mapping[str, Any]) -> User | None:
         """The user that `email` and `userId` of a request mean, without making one."""
         email, user_id = who.get("email"), who.get("userId")
@@ -78,6 +81,10 @@ class Users:
 
     def change_email(self, user: User, email: str) -> None:
         self._set(user, email, user.user_id)
+
+    def remove(self, user: User) -> None:
+        self._set(user, None, None)
+        del self._all[id(user)]
 
     def _in_email_project(self, email: str | None, user_id: str | None, *, prefer_user_id: bool) -> User | Failure:
         known = self.by_user_id(user_id) if user_id is not None else None

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from engage_sync.destinations import registry
 from engage_sync.destinations.protocol import (
@@ -23,15 +27,19 @@ from engage_sync.destinations.protocol import (
     Skipped,
     Unauthorized,
 )
+from engage_sync.destinations.render import render_line
+from tests.factories.any_call import CALLS as ANY_CALLS
+from tests.factories.any_call import JSON, OBJECTS
 
 KEY = "a-key-that-nobody-may-see"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A type of destination, its least settings, and the body of an answer that says yes."""
+    """A type of destination, its least settings, their secret, and the body of an answer that says yes."""
 
     type: str
+    secret: str
     settings: Mapping[str, Any]
     success: bytes
     slug: str = "there"
@@ -39,7 +47,19 @@ class Case:
 
 
 DESTINATIONS = [
-    Case(type="iterable", settings={"api_key": KEY}, success=b'{"code": "Success", "msg": "", "params": null}')
+    Case(
+        type="iterable",
+        settings={"api_key": KEY},
+        secret="api_key",
+        success=b'{"code": "Success", "msg": "", "params": null}',
+    ),
+    Case(type="segment", settings={"write_key": KEY}, secret="write_key", success=b'{"success": true}'),
+    Case(
+        type="webhook",
+        settings={"url": "https://hooks.shop.io/engage?v=1", "secret": KEY},
+        secret="secret",
+        success=b"",
+    ),
 ]
 
 WHO = {"userId": "u1", "messageId": "m1", "timestamp": "2026-03-01T10:20:30.999Z"}
@@ -89,8 +109,39 @@ def test_it_says_who_it_is_without_its_key(case: Case, destination: Destination)
     assert destination.slug == case.slug
     assert destination.base_url.startswith("http")
     assert not destination.base_url.endswith("/")
-    assert any(KEY in value for value in destination.headers.values())
+    assert KEY in destination.secrets
     assert KEY not in repr(destination)
+    assert KEY not in repr(vars(destination).get("settings"))
+
+
+def test_its_settings_are_checked_by_name_and_without_values(case: Case) -> None:
+    misspelt = case.secret[:-1]
+    problems = dict(registry.settings_problems(case.type, {**case.settings, misspelt: KEY}))
+    assert problems == {misspelt: f"unknown setting {misspelt!r}; did you mean {case.secret!r}?"}
+    rest = {name: value for name, value in case.settings.items() if name != case.secret}
+    assert registry.settings_problems(case.type, rest) == [(case.secret, f"setting {case.secret!r} is missing")]
+    for wrong in ("", "\n", 5, None, [KEY], {"a": KEY}):
+        (problem,) = registry.settings_problems(case.type, {**case.settings, case.secret: wrong})
+        assert problem[0] == case.secret
+        assert KEY not in problem[1]
+
+
+def test_settings_may_come_wrapped_from_the_environment(case: Case) -> None:
+    wrapped = {name: SecretStr(value) for name, value in case.settings.items()}
+    assert registry.settings_problems(case.type, wrapped) == []
+
+
+def test_its_settings_have_a_schema_that_hides_the_secret(case: Case) -> None:
+    schema = registry.settings_schemas()[case.type]
+    assert schema["additionalProperties"] is False
+    assert set(case.settings) <= set(schema["properties"])
+    assert schema["properties"][case.secret]["writeOnly"] is True
+    assert all(value.get("description") for value in schema["properties"].values())
+
+
+def test_its_rates_can_be_set(case: Case) -> None:
+    slower = registry.build(replace(case, rate_limits={"identify": 7}))
+    assert slower.budgets == {**registry.build(case).budgets, "identify": 7}
 
 
 def test_it_has_the_budgets_of_identify_and_track(destination: Destination) -> None:
@@ -111,6 +162,52 @@ def test_any_call_is_answered_and_left_as_it_was(destination: Destination, call:
         assert request.budget in destination.budgets
         assert request.path.startswith("/")
         assert orjson.loads(orjson.dumps(request.body)) == request.body
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(call=st.one_of(ANY_CALLS, st.dictionaries(st.text(), JSON), OBJECTS))
+@pytest.mark.parametrize("made", DESTINATIONS, ids=lambda case: case.type)
+def test_any_object_gives_requests_that_can_be_written_or_says_why_not(made: Case, call: dict[str, Any]) -> None:
+    destination = registry.build(made)
+    before = copy.deepcopy(call)
+    result = destination.requests(call)
+    assert call == before
+    if isinstance(result, Skipped | Refused):
+        assert result.reason
+        return
+    for request in result:
+        assert orjson.loads(orjson.dumps(request.body)) == request.body
+        assert request.budget in destination.budgets
+
+
+def test_nesting_without_end_is_refused(destination: Destination) -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = {"a": deep}
+    for call in ({**CALLS[0], "traits": {"deep": deep}}, {**CALLS[2], "properties": {"deep": deep}}):
+        assert isinstance(destination.requests(call), Refused)
+
+
+def test_call_of_nobody_is_refused_by_field(destination: Destination) -> None:
+    for call in CALLS[:3]:
+        found = destination.requests({name: value for name, value in call.items() if name not in ("userId", "traits")})
+        assert isinstance(found, Refused)
+        assert found.field == "userId"
+
+
+def test_call_can_be_rendered_without_its_secrets(destination: Destination) -> None:
+    line = orjson.dumps(CALLS[0])
+    found = render_line(destination, line, message_id=lambda: "m", timestamp=datetime(2026, 3, 1, tzinfo=UTC))
+    assert list(found) == ["method", "path", "body"]
+    assert KEY not in str(found)
+
+
+def test_signature_is_of_the_body_and_the_time(destination: Destination) -> None:
+    one = destination.signature(b'{"a": 1}', 1_772_360_430)
+    assert one == destination.signature(b'{"a": 1}', 1_772_360_430)
+    assert KEY not in str(one)
+    others = (destination.signature(b'{"a": 2}', 1_772_360_430), destination.signature(b'{"a": 1}', 1_772_360_431))
+    assert not one or one not in others
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
@@ -144,7 +241,10 @@ def test_no_answer_is_retried_as_unanswered(destination: Destination, request_se
         (400, Rejected),
         (401, Unauthorized),
         (403, Unauthorized),
+        (302, Retry),
         (408, Retry),
+        (410, Rejected),
+        (413, Rejected),
         (409, Rejected),
         (429, Retry),
         (500, Retry),

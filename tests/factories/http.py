@@ -35,12 +35,17 @@ class PlainDestination:
     slug: str = "iterable"
     budgets: Mapping[str, float] = field(default_factory=lambda: {"identify": 100_000.0, "track": 100_000.0})
     headers: Mapping[str, str] = field(default_factory=lambda: {"Api-Key": KEY})
+    secrets: tuple[str, ...] = (KEY,)
+    integration: str | None = "Iterable"
     requests_of: Callable[[Mapping[str, Any]], tuple[Request, ...] | Skipped | Refused] | None = None
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         if self.requests_of is not None:
             return self.requests_of(call)
         return (Request(method="POST", path="/" + call["type"], body=dict(call), budget=call["type"]),)
+
+    def signature(self, body: bytes, at: int) -> Mapping[str, str]:
+        return {}
 
     def outcome(self, request: Request, answer: Answer | None) -> Outcome:
         if answer is None:
@@ -64,6 +69,8 @@ class Recorded:
     body: dict[str, Any]
     at: float
     until: float = 0.0
+    raw: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def email(self) -> str:
@@ -87,7 +94,10 @@ class Server:
         return [request.body["messageId"] for request in self.requests]
 
     async def handle(self, request: web.Request) -> web.Response:
-        recorded = Recorded(request.path, orjson.loads(await request.read()), time.monotonic())
+        raw = await request.read()
+        recorded = Recorded(
+            request.path_qs, orjson.loads(raw), time.monotonic(), raw=raw, headers=request.headers.copy()
+        )
         self.requests.append(recorded)
         self.in_flight += 1
         try:

@@ -7,10 +7,11 @@ identity.py   whose call it is: email and userId
 values.py     data fields: dates at every depth, names and numbers that Iterable takes
 dates.py      ISO 8601 → Iterable's date format; Unix seconds
 phone.py      phone numbers in E.164
+privacy.py    forgetting and deleting a user
 answers.py    answer → outcome
 """
 
 from engage_sync.destinations.iterable.destination import IterableDestination
-from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings, settings_problems
+from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings
 
-__all__ = ["DEFAULT_BUDGETS", "IterableDestination", "IterableSettings", "settings_problems"]
+__all__ = ["DEFAULT_BUDGETS", "IterableDestination", "IterableSettings"]

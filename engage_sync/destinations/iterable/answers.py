@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from engage_sync.destinations.answers import retry_after
 from engage_sync.destinations.protocol import Answer, Delivered, Outcome, Rejected, Retry, Unauthorized
 
 REASON_LENGTH: Final = 500
@@ -33,7 +34,7 @@ def outcome(answer: Answer | None) -> Outcome:
     if 400 <= status < 500 and status not in (408, 429):
         return Rejected(reason=_reason(status, body))
     # 408, 429, 5xx; and whatever else doesn't come from Iterable itself, such as a redirect.
-    return Retry(reason=_reason(status, body), after=_retry_after(answer.headers))
+    return Retry(reason=_reason(status, body), after=retry_after(answer.headers))
 
 
 def _accepted(status: int, body: Mapping[str, Any]) -> Outcome:
@@ -62,12 +63,3 @@ def _reason(status: int, body: Mapping[str, Any]) -> str:
     parts = [part for part in (body.get("code"), message) if isinstance(part, str) and part]
     text = ": ".join(parts) if parts else "no code from Iterable in the answer"
     return f"{status} {text}"[:REASON_LENGTH]
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    # Only seconds; a date would need a clock, and Iterable isn't known to send one.
-    for name, value in headers.items():
-        if name.lower() == "retry-after":
-            text = value.strip()
-            return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
-    return None

@@ -64,6 +64,9 @@ def identity(call: Mapping[str, Any], *candidates: tuple[str, Any]) -> dict[str,
                 "userId",
             )
     if not found:
+        for field, value in candidates:
+            if not _is_blank(value):
+                raise Unsendable(f"{field} is not an email address, and there is no userId", field)
         raise Unsendable("neither an email nor a userId", "userId")
     return found
 

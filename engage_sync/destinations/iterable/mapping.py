@@ -23,14 +23,8 @@ UPDATE_CART: Final = "/api/commerce/updateCart"
 MAX_ID_BYTES: Final = 512
 
 # Iterable writes these itself, and refuses or misreads them from outside.
-_MANAGED: Final = (
-    "emailListIds",
-    "itblDS",
-    "itblInternal",
-    "itblUserId",
-    "profileUpdatedAt",
-    "signupDate",
-    "signupSource",
+_MANAGED: Final = frozenset(
+    {"emailListIds", "itblDS", "itblInternal", "itblUserId", "profileUpdatedAt", "signupDate", "signupSource"}
 )
 _CONTEXT: Final = ("app", "device", "ip", "locale", "location", "page", "userAgent")
 _PURCHASE_ONLY: Final = frozenset({"products", "total", "campaignId", "templateId"})
@@ -69,9 +63,9 @@ class Mapper:
         body = self._user(
             call, ("traits.email", traits.get("email")), ("context.traits.email", from_context.get("email"))
         )
+        if not _MANAGED.isdisjoint(traits):
+            traits = {name: value for name, value in traits.items() if name not in _MANAGED}
         fields = data_fields(traits, "traits")
-        for name in _MANAGED:
-            fields.pop(name, None)
         if "email" in fields:
             _settle_email(fields, body.get("email"))
         if "phone" in traits or "phoneNumber" in traits or "phone" in from_context:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
+
 from engage_sync.definitions.schema import json_schema, json_schemas
+from engage_sync.destinations import registry
 
 
 def test_each_kind_of_file_has_a_schema_that_knows_its_keys_and_no_others() -> None:
@@ -21,6 +24,25 @@ def test_each_kind_of_file_has_a_schema_that_knows_its_keys_and_no_others() -> N
         "guard",
     }
     assert json_schema("trait")["required"] == ["name"]
+
+
+def test_each_type_of_destination_has_settings_of_its_own() -> None:
+    shape = json_schema("engage", registry.settings_schemas())["$defs"]["DestinationShape"]
+    assert shape["properties"]["type"]["enum"] == ["iterable", "segment", "webhook"]
+    by_type = {rule["if"]["properties"]["type"]["const"]: rule["then"]["properties"] for rule in shape["allOf"]}
+    assert set(by_type["webhook"]["settings"]["properties"]) == {"url", "secret"}
+    iterable = by_type["iterable"]["settings"]
+    assert iterable["required"] == ["api_key"]
+    # A variable may stand for what isn't text.
+    choices, variable = iterable["properties"]["bulk"]["anyOf"]
+    assert choices["enum"] == ["never", "backlog", "always"]
+    assert re.search(variable["pattern"], "${BULK}")
+    assert "anyOf" not in iterable["properties"]["base_url"]
+
+
+def test_without_types_any_is_taken() -> None:
+    shape = json_schema("engage")["$defs"]["DestinationShape"]
+    assert "enum" not in shape["properties"]["type"]
 
 
 def test_track_may_be_true_or_names() -> None:

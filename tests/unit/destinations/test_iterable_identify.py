@@ -196,13 +196,42 @@ def test_fields_that_iterable_writes_itself_are_never_sent() -> None:
 
 
 def test_names_of_fields_go_as_they_are() -> None:
-    names = {"a.b": 1, "Über uns": {"#1": {"": 2}}}
+    names = {"a b": 1, "Über uns": {"#1": {"": 2}}}
     assert body(identify(names))["dataFields"] == {"email": "a@x.io", **names}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")], {"a": float("nan")}, 10**400])
-def test_number_that_json_or_a_double_has_not_is_refused(value: Any) -> None:
-    assert refused(identify({"bad": value})).field == "traits"
+@pytest.mark.parametrize(
+    ("traits", "field"),
+    [
+        ({"ok": 1, "address.city": "Bern"}, "traits.address.city"),
+        ({"address": {"geo.lat": 1.5}}, "traits.address.geo.lat"),
+        ({"places": [{"ok": 1}, {"a.b": None}]}, "traits.places[1].a.b"),
+        ({".": 1}, "traits.."),
+    ],
+)
+def test_name_with_a_period_is_refused_by_its_path(traits: Any, field: str) -> None:
+    found = refused(identify(traits))
+    assert found.field == field
+    assert "period" in found.reason
+
+
+def test_name_of_a_field_that_is_never_sent_may_be_anything() -> None:
+    assert body(identify({"itblInternal": {"a.b": 1}}))["dataFields"] == {"email": "a@x.io"}
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (float("nan"), "traits.bad"),
+        (float("inf"), "traits.bad"),
+        ([float("-inf")], "traits.bad[0]"),
+        ({"a": float("nan")}, "traits.bad.a"),
+        (10**400, "traits.bad"),
+    ],
+    ids=["nan", "inf", "in a list", "in an object", "10^400"],
+)
+def test_number_that_json_or_a_double_has_not_is_refused(value: Any, field: str) -> None:
+    assert refused(identify({"bad": value})).field == field
 
 
 def test_traits_that_are_no_object_are_refused() -> None:
@@ -213,7 +242,11 @@ def test_nesting_without_end_is_refused() -> None:
     deep: Any = 1
     for _ in range(5000):
         deep = [deep]
-    assert refused(identify({"deep": deep})).field == "traits"
+    found = refused(identify({"deep": deep}))
+    assert found.reason == "nested deeper than 100 levels"
+    assert found.field is not None
+    assert found.field.startswith("traits.deep[0]")
+    assert len(found.field) <= 201
 
 
 def test_integer_beyond_a_long_becomes_a_double() -> None:

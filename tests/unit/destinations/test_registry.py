@@ -12,7 +12,7 @@ def test_destination_carries_key_address_and_budgets() -> None:
     settings = {"api_key": SecretStr("s3cret"), "base_url": SecretStr("https://api.eu.iterable.com/")}
     found = registry.build(Config(slug="eu", settings=settings, rate_limits={"track": 100}))
     assert (found.slug, found.base_url, found.headers["Api-Key"]) == ("eu", "https://api.eu.iterable.com", "s3cret")
-    assert found.budgets == {"identify": 500, "track": 100, "commerce": 500, "other": 100}
+    assert found.budgets == {"identify": 500, "track": 100, "commerce": 500, "forget": 3, "other": 100}
     assert "s3cret" not in repr(found)
 
 
@@ -22,8 +22,13 @@ def test_default_budgets_are_segments_rates() -> None:
 
 
 def test_unknown_type_names_the_known_ones() -> None:
-    with pytest.raises(errors.UsageError, match="'iterble'; known types: iterable"):
+    with pytest.raises(errors.UsageError, match="'iterble'; did you mean 'iterable'"):
         registry.build(Config(type="iterble"))
+
+
+def test_type_unlike_any_other_names_them_all() -> None:
+    with pytest.raises(errors.UsageError, match="'kafka'; known: iterable, segment, webhook"):
+        registry.build(Config(type="kafka"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 
 from engage_sync.sandbox import forms
-from engage_sync.sandbox.options import EVENTS_TRACK, TRACK_PURCHASE, UPDATE_CART, UPDATE_EMAIL, USERS_UPDATE
+from engage_sync.sandbox.options import (
+    BULK_UPDATE,
+    EVENTS_TRACK,
+    TRACK_BULK,
+    TRACK_PURCHASE,
+    UPDATE_CART,
+    UPDATE_EMAIL,
+    USERS_FORGET,
+    USERS_MERGE,
+    USERS_UPDATE,
+)
 
 ITEM = {"id": "p1", "name": "Tea", "price": 4.5, "quantity": 2}
 GOOD: dict[str, dict[str, Any]] = {
@@ -14,6 +24,10 @@ GOOD: dict[str, dict[str, Any]] = {
     EVENTS_TRACK: {"email": "a@x.io", "eventName": "E", "id": "m1", "createdAt": 1_700_000_000, "dataFields": {}},
     TRACK_PURCHASE: {"id": "o1", "user": {"userId": "u1"}, "items": [ITEM], "total": 9, "createdAt": 1_700_000_000},
     UPDATE_CART: {"user": {"email": "a@x.io"}, "items": []},
+    BULK_UPDATE: {"users": [{"email": "a@x.io", "preferUserId": True, "dataFields": {"a": 1}}], "updateOnly": False},
+    TRACK_BULK: {"events": [{"userId": "u1", "eventName": "E", "id": "m1", "createdAt": 1_700_000_000}]},
+    USERS_FORGET: {"email": "a@x.io"},
+    USERS_MERGE: {"sourceEmail": "a@x.io", "destinationUserId": "u1", "arrayMerge": [{"field": "tags"}]},
 }
 
 
@@ -47,6 +61,8 @@ def test_unknown_field_is_refused_by_its_path(path: str) -> None:
         (TRACK_PURCHASE, "total"),
         (UPDATE_CART, "user"),
         (UPDATE_CART, "items"),
+        (BULK_UPDATE, "users"),
+        (TRACK_BULK, "events"),
     ],
 )
 def test_missing_field_is_refused_by_its_path(path: str, missing: str) -> None:

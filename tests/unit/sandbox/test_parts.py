@@ -8,7 +8,7 @@ import pytest
 
 from engage_sync.sandbox.faults import Faults
 from engage_sync.sandbox.limits import RateLimits, SlidingLimit
-from engage_sync.sandbox.options import EVENTS_TRACK, USERS_UPDATE
+from engage_sync.sandbox.options import EVENTS_TRACK, USERS_FORGET, USERS_UPDATE
 from engage_sync.sandbox.records import Records
 
 
@@ -29,6 +29,13 @@ def test_limits_of_iterable_hold_where_no_other_is_set() -> None:
     assert sum(limits.take(EVENTS_TRACK, 1.0) for _ in range(3000)) == 3000
     assert sum(limits.take("/other", 1.0) for _ in range(3)) == 1
     assert sum(limits.take("/unknown", 1.0) for _ in range(3)) == 3
+
+
+def test_forgetting_has_a_limit_of_a_day_too() -> None:
+    limits = RateLimits({})
+    taken = sum(limits.take(USERS_FORGET, second) for second in range(1100))
+    assert taken == 1000
+    assert limits.take(USERS_FORGET, 86_400.0)
 
 
 def test_fault_concerns_its_path_and_body_as_often_as_asked() -> None:

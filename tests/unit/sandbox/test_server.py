@@ -10,8 +10,17 @@ from typing import Any
 
 import pytest
 
-from engage_sync.sandbox.options import EVENTS_TRACK, USERS_UPDATE, Options
+from engage_sync.sandbox.options import (
+    BULK_UPDATE,
+    EVENTS_TRACK,
+    TRACK_BULK,
+    USERS_FORGET,
+    USERS_MERGE,
+    USERS_UPDATE,
+    Options,
+)
 from engage_sync.sandbox.server import SandboxServer
+from tests.unit.sandbox.test_forms import GOOD
 
 KEY = {"Api-Key": "sandbox-key"}
 
@@ -129,6 +138,85 @@ def test_too_many_requests_are_refused_until_the_second_is_over() -> None:
         statuses = [update(server)[0] for _ in range(5)]
         assert statuses == [200, 200, 200, 429, 429]
         assert server.summary()["requests"] == {USERS_UPDATE: {"200": 3, "429": 2}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "rate"),
+    [
+        ("POST", BULK_UPDATE, 5),
+        ("POST", TRACK_BULK, 10),
+        ("POST", USERS_FORGET, 3),
+        ("POST", USERS_MERGE, 50),
+        ("DELETE", "/api/users/a@x.io", 100),
+        ("DELETE", "/api/users/byUserId/u1", 100),
+    ],
+)
+def test_rate_that_iterable_states_is_held(method: str, path: str, rate: int) -> None:
+    body = json.dumps(GOOD[path]).encode() if method == "POST" else None
+    with SandboxServer() as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        statuses = []
+        for _ in range(rate + 1):
+            connection.request(method, path, body, KEY)
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+        connection.close()
+        over = server.requests()[-1]["monotonic"] - server.requests()[0]["monotonic"] >= 1
+        assert 429 not in statuses[:-1]
+        assert over or statuses[-1] == 429
+
+
+def test_user_can_be_deleted_in_either_way(server: SandboxServer) -> None:
+    update(server)
+    ask(server, "POST", USERS_UPDATE, {"userId": "u/1", "preferUserId": True})
+    assert ask(server, "DELETE", "/api/users/a%40x.io") == (200, {"msg": "", "code": "Success", "params": None})
+    assert ask(server, "DELETE", "/api/users/byUserId/u%2F1")[0] == 200
+    assert server.users() == []
+    assert ask(server, "DELETE", "/api/users/a@x.io")[1]["code"] == "BadParams"
+    assert ask(server, "DELETE", "/api/users/a@x.io", headers={})[0] == 401
+
+
+ENDPOINTS = [
+    *(("POST", path) for path in GOOD),
+    ("DELETE", "/api/users/a@x.io"),
+    ("DELETE", "/api/users/byUserId/u1"),
+    ("GET", "/api/users/a@x.io"),
+    ("GET", "/api/users/byUserId/u1"),
+    ("GET", "/api/events/a@x.io"),
+    ("GET", "/api/webhooks"),
+]
+
+
+@pytest.mark.parametrize("kind", ["status", "delay", "reset", "lost"])
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+def test_every_endpoint_can_fail(server: SandboxServer, method: str, path: str, kind: str) -> None:
+    server.add_faults({"kind": kind, "path": path, "times": 1, "status": 503, "seconds": 0.001})
+    body = GOOD[path] if method == "POST" else None
+    if kind in ("reset", "lost"):
+        with pytest.raises(ConnectionError):
+            ask(server, method, path, body)
+    else:
+        assert (ask(server, method, path, body)[0] == 503) is (kind == "status")
+    (record,) = server.requests()
+    assert record["fault"] == kind
+    if kind in ("status", "reset"):
+        assert not record["acted"]
+
+
+def test_fault_may_mean_one_entry_of_a_bulk_request(server: SandboxServer) -> None:
+    server.add_faults({"kind": "status", "status": 503, "match": {"email": "b@x.io"}})
+    users = [{"email": "a@x.io"}, {"email": "b@x.io"}]
+    assert ask(server, "POST", BULK_UPDATE, {"users": users[:1]})[0] == 200
+    assert ask(server, "POST", BULK_UPDATE, {"users": users})[0] == 503
+
+
+def test_blocked_event_is_answered_with_success_and_not_kept() -> None:
+    with SandboxServer(Options(disallowed_events=frozenset({"Noise"}))) as server:
+        status, body = ask(server, "POST", EVENTS_TRACK, {"email": "a@x.io", "eventName": "Noise"})
+        assert (status, body["code"]) == (200, "Success")
+        assert "disallowed from tracking" in body["msg"]
+        assert server.events() == []
 
 
 def test_status_fault_answers_without_acting(server: SandboxServer) -> None:
