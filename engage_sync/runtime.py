@@ -24,8 +24,8 @@ from engage_sync.definitions.scenarios import Scenario, load_with_scenarios
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
 from engage_sync.destinations.protocol import Destination
-from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.destinations.settings import nearest
+from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.ingest.sources import ensure_sources
 from engage_sync.outbox import destinations_table
 from engage_sync.settings import Settings, environment_of

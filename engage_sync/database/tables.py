@@ -361,7 +361,7 @@ destinations = Table(
 )
 
 # Thin: references and a value, rendered when sent. `attempts` counts starts; `started_at` is committed before the
-# request goes out.
+# request goes out, and with it whether that is a bulk request.
 messages = Table(
     "messages",
     metadata,
@@ -381,6 +381,7 @@ messages = Table(
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("first_started_at", Instant),
     Column("started_at", Instant),
+    Column("in_bulk", Boolean),
     Column("last_error", Text),
     Index(None, "profile_id", "destination_id", "id"),
 )
@@ -428,7 +429,8 @@ delivered = Table(
     Column("as_of", Instant, nullable=False),
     Column("enqueued_at", Instant, nullable=False),
     Column("attempts", SmallInteger, nullable=False),
-    Index(None, "profile_id"),
+    Column("in_bulk", Boolean, nullable=False, server_default=text("false")),
+    Index(None, "profile_id", "delivered_at"),
     Index(None, "run_id"),
     postgresql_partition_by="RANGE (delivered_at)",
 )

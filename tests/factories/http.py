@@ -14,6 +14,7 @@ from aiohttp import web
 
 from engage_sync.destinations.protocol import (
     Answer,
+    Bulk,
     Delivered,
     Outcome,
     Refused,
@@ -37,6 +38,7 @@ class PlainDestination:
     headers: Mapping[str, str] = field(default_factory=lambda: {"Api-Key": KEY})
     secrets: tuple[str, ...] = (KEY,)
     integration: str | None = "Iterable"
+    bulk: Bulk | None = None
     requests_of: Callable[[Mapping[str, Any]], tuple[Request, ...] | Skipped | Refused] | None = None
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:

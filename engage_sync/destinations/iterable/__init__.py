@@ -9,6 +9,7 @@ dates.py      ISO 8601 → Iterable's date format; Unix seconds
 phone.py      phone numbers in E.164
 privacy.py    forgetting and deleting a user
 answers.py    answer → outcome
+bulk.py       several requests → one; its answer → an outcome for each
 """
 
 from engage_sync.destinations.iterable.destination import IterableDestination

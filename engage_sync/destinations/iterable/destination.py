@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from engage_sync.destinations.iterable import answers
+from engage_sync.destinations.iterable.bulk import IterableBulk
 from engage_sync.destinations.iterable.mapping import Mapper
 from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings
 from engage_sync.destinations.protocol import NO_HEADERS, Answer, Outcome, Refused, Request, Skipped
@@ -23,6 +24,7 @@ class IterableDestination:
         self.secrets = (key,)
         self.headers: Mapping[str, str] = MappingProxyType({"Api-Key": key, "Content-Type": "application/json"})
         self.budgets: Mapping[str, float] = MappingProxyType({**DEFAULT_BUDGETS, **rate_limits})
+        self.bulk = None if settings.bulk == "never" else IterableBulk(is_always_used=settings.bulk == "always")
         self._mapper = Mapper(settings)
 
     def __repr__(self) -> str:
