@@ -3,15 +3,14 @@
     python benchmarks/bulk_push.py [--people 200000] [--workers 1] [--bulk backlog] [--rate 5]
 
 The outbox is filled with one identify a person, as a first push leaves it. The destination is Iterable's, behind it
-`engage-sync sandbox` in a process of its own with Iterable's limits; each worker is a process of its own. Printed: users
-a second from the first request to the last, how full the requests were, what was refused, the most requests in any
-second, and the processor time of each side. `--rate 0` leaves the sandbox without a limit, and delivery with 100 a second.
+the sandbox in a process of its own with Iterable's limits; each worker is a process of its own. Printed: users a second
+from the first request to the last, what was answered, the most requests in any second, and the processor time of each
+side. `--rate 0` leaves the sandbox without a limit, and delivery with 100 requests a second.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import bisect
 import json
 import multiprocessing
@@ -30,6 +29,7 @@ from typing import Any
 
 import uvloop
 from delivery_rate import fill
+from sqlalchemy import text
 
 from engage_sync.database import embedded, migrate
 from engage_sync.database.engine import create_engine
@@ -54,8 +54,10 @@ def _deliver(url: str, address: str, bulk: str, rate: float) -> None:
         report = await deliverer.run_until_empty()
         used = resource.getrusage(resource.RUSAGE_SELF)
         peak = used.ru_maxrss // 1024
-        print(f"  a worker delivered {report.delivered:,}, retried {report.retried:,}, failed {report.failed:,}, ", end="")
-        print(f"with {used.ru_utime + used.ru_stime:.0f} s of processor time and {peak:,} MB")
+        print(
+            f"  a worker delivered {report.delivered:,}, retried {report.retried:,}, failed {report.failed:,};", end=""
+        )
+        print(f" {used.ru_utime + used.ru_stime:.0f} s of processor time, {peak:,} MB at the most")
         engine.dispose()
 
     uvloop.run(main())
@@ -82,14 +84,35 @@ def _ask(address: str) -> Any:
 
 
 def _processor_time(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(_fields(process)[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+def _fields(process: int | str) -> list[int]:
+    """The numbers of /proc/…/stat from the state on, which is 0 here: parent at 1, times at 11 to 14."""
+    try:
+        return [0, *map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1:])]
+    except OSError:  # ended in between
+        return []
+
+
+def _server_time(url: str) -> float:
+    """What the database server has used so far, with the backends that ended."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        own: int = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        parent = _fields(own)[1]
+        processes = [fields for folder in Path("/proc").glob("[0-9]*") if (fields := _fields(folder.name))]
+        # The parent's own, that of its children who ended, and of those who live.
+        used = sum(_fields(parent)[11:15]) + sum(sum(each[11:13]) for each in processes if each[1] == parent)
+    engine.dispose()
+    return used / os.sysconf("SC_CLK_TCK")
 
 
 def _measure(url: str, people: int, workers: int, bulk: str, rate: float) -> None:
     engine = create_engine(url)
     fill(engine, people, Priority.FIRST_PUSH)
     engine.dispose()
+    before = _server_time(url)
     sandbox, address = _sandbox(rate)
     try:
         context = multiprocessing.get_context("spawn")
@@ -98,6 +121,7 @@ def _measure(url: str, people: int, workers: int, bulk: str, rate: float) -> Non
             process.start()
         for process in processes:
             process.join()
+        print(f"  the database server used {_server_time(url) - before:.0f} s of processor time")
         _print(address, _processor_time(sandbox.pid))
     finally:
         sandbox.terminate()
@@ -120,9 +144,12 @@ def _print(address: str, processor_time: float) -> None:
 
 def _records(address: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    while page := _ask(f"{address}/sandbox/requests?after={found[-1]['sequence'] if found else 0}&limit=50")["requests"]:
+    while True:
+        after = found[-1]["sequence"] if found else 0
+        page = _ask(f"{address}/sandbox/requests?after={after}&limit=50")["requests"]
+        if not page:
+            return found
         found += [{name: value for name, value in record.items() if name != "body"} for record in page]
-    return found
 
 
 def main() -> None:

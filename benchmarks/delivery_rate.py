@@ -133,7 +133,10 @@ _PEOPLE = (
     SELECT :destination, profile_id, definitions.id, 1, 1, 'email', value, 'identify', 'true', 1, now()
     FROM identities, definitions
     """,
-    "INSERT INTO lanes (profile_id, destination_id, priority) SELECT id, :destination, CAST(:priority AS smallint) FROM profiles",
+    """
+    INSERT INTO lanes (profile_id, destination_id, priority)
+    SELECT id, :destination, CAST(:priority AS smallint) FROM profiles
+    """,
 )
 
 
