@@ -29,6 +29,7 @@ from engage_sync.database.engine import create_engine
 from engage_sync.delivery.deliverer import Deliverer
 from engage_sync.destinations import registry
 from engage_sync.outbox import destinations_table
+from engage_sync.outbox.enqueue import Priority
 from engage_sync.settings import Settings
 
 _UNLIMITED = 1_000_000.0
@@ -87,7 +88,7 @@ def _deliver(url: str, port: int, rate: float, in_flight: int, stop_at: float) -
         config = SimpleNamespace(
             slug="iterable",
             type="iterable",
-            settings={"api_key": "k" * 32, "base_url": f"http://127.0.0.1:{port}"},
+            settings={"api_key": "k" * 32, "base_url": f"http://127.0.0.1:{port}", "bulk": "never"},
             rate_limits={"identify": rate or _UNLIMITED},
         )
         settings = Settings(max_in_flight=in_flight)
@@ -98,7 +99,8 @@ def _deliver(url: str, port: int, rate: float, in_flight: int, stop_at: float) -
     uvloop.run(main())
 
 
-def _fill(engine: Engine, people: int) -> None:
+def fill(engine: Engine, people: int, priority: Priority = Priority.TICK) -> None:
+    """One identify waits for each of so many people, and nothing else is there."""
     with engine.begin() as connection:
         destination = destinations_table.ensure(connection, ["iterable"])["iterable"]
         connection.execute(text("TRUNCATE messages, lanes, told, delivered, identities, profiles, rate_budgets"))
@@ -110,7 +112,7 @@ def _fill(engine: Engine, people: int) -> None:
                 """
             )
         )
-        given = {"people": people, "destination": destination}
+        given = {"people": people, "destination": destination, "priority": int(priority)}
         for statement in _PEOPLE:
             connection.execute(text(statement), given)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -131,7 +133,10 @@ _PEOPLE = (
     SELECT :destination, profile_id, definitions.id, 1, 1, 'email', value, 'identify', 'true', 1, now()
     FROM identities, definitions
     """,
-    "INSERT INTO lanes (profile_id, destination_id, priority) SELECT id, :destination, 1 FROM profiles",
+    """
+    INSERT INTO lanes (profile_id, destination_id, priority)
+    SELECT id, :destination, CAST(:priority AS smallint) FROM profiles
+    """,
 )
 
 
@@ -140,7 +145,7 @@ _PEOPLE = (
 
 def _measure(url: str, port: int, pipe: Connection, rate: float, workers: int, seconds: float, in_flight: int) -> None:
     engine = create_engine(url)
-    _fill(engine, int((rate or 6000) * (seconds + 2)))
+    fill(engine, int((rate or 6000) * (seconds + 2)))
     engine.dispose()
     pipe.send("clear")
     pipe.recv()

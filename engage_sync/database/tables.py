@@ -398,8 +398,9 @@ destinations = Table(
 )
 
 # Thin: references and a value, rendered when sent. `attempts` counts starts; `started_at` is committed before the
-# request goes out. A call that is forwarded (`source_id`), or that says that an email changed, is no definition's: it
-# has a `call` to say, happened at `as_of`, and its value is what people know it by (an event's name).
+# request goes out, and with it whether that is a bulk request. A call that is forwarded (`source_id`), or that says
+# that an email changed, is no definition's: it has a `call` to say, happened at `as_of`, and its value is what people
+# know it by (an event's name).
 messages = Table(
     "messages",
     metadata,
@@ -419,6 +420,7 @@ messages = Table(
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("first_started_at", Instant),
     Column("started_at", Instant),
+    Column("in_bulk", Boolean),
     Column("last_error", Text),
     Column("source_id", SmallInteger),
     Column("call", JSONB),
@@ -469,7 +471,8 @@ delivered = Table(
     Column("enqueued_at", Instant, nullable=False),
     Column("attempts", SmallInteger, nullable=False),
     Column("source_id", SmallInteger),
-    Index(None, "profile_id"),
+    Column("in_bulk", Boolean, nullable=False, server_default=text("false")),
+    Index(None, "profile_id", "delivered_at"),
     Index(None, "run_id"),
     postgresql_partition_by="RANGE (delivered_at)",
 )

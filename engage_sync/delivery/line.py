@@ -9,23 +9,24 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-import orjson
 import structlog
 from sqlalchemy import Connection, text
 
 from engage_sync import waiting
 from engage_sync.delivery import retry
+from engage_sync.delivery.exchange import Ended, Exchange
 from engage_sync.delivery.pacer import Budget, Pacer
 from engage_sync.delivery.report import Report
 from engage_sync.delivery.retry import GiveUp, Policy, RetryAt
+from engage_sync.delivery.roads import Roads
 from engage_sync.delivery.settler import Flushed, Settler
 from engage_sync.delivery.transactions import PASSING, Transactions
-from engage_sync.delivery.transport import NoAnswer, Transport
-from engage_sync.delivery.work import Job, Lane
+from engage_sync.delivery.transport import Transport
+from engage_sync.delivery.work import Job, Lane, Parcel
 from engage_sync.destinations.allowing import EVERYBODY, Allowed
 from engage_sync.destinations.protocol import (
     Answer,
@@ -36,9 +37,10 @@ from engage_sync.destinations.protocol import (
     Retry,
     Skipped,
     Unauthorized,
+    Unclear,
 )
 from engage_sync.messages.render import Sender, render
-from engage_sync.outbox import claim
+from engage_sync.outbox import claim, roads
 from engage_sync.outbox.claim import ClaimedLane
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.outbox.settle import Failed, Postponed, Taken, Unsent
@@ -51,6 +53,10 @@ POLL = 1.0
 REJECTIONS_BEFORE_PAUSE = 50
 _LANES_FOR_EACH_IN_FLIGHT = 4
 _FEWEST_LANES, _MOST_LANES = 100, 1_000
+# Where whole claims go in bulk: what is being started, sent and settled, each some requests full.
+_LANES_IN_BULK = 6_000
+# The loop has requests to send at their slots: rendering a claim lets go of it every so many lanes.
+_LANES_AT_ONCE = 50
 _DATABASE_RETRY = 1.0
 # Shorter ones would blank out ordinary text.
 _SHORTEST_SECRET = 8
@@ -72,6 +78,15 @@ class Limits:
     request_timeout: float
     retry_for: float
     only: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """Lanes; by profile, whether its last message went in bulk; how many lanes wait behind."""
+
+    lanes: list[ClaimedLane]
+    in_bulk: dict[int, bool]
+    waiting: Mapping[Priority, int]
 
 
 class Line:
@@ -97,7 +112,8 @@ class Line:
         self._limits = limits
         self._policy = Policy(retry_for=limits.retry_for, request_timeout=limits.request_timeout)
         self._transactions = transactions
-        self._transport = transport
+        self._exchange = Exchange(destination, transport, limits.request_timeout)
+        self._roads = Roads(destination)
         self._report = report
         self._in_hand: set[Lane] = set()
         # By the message that must be settled before: lanes that have more to send.
@@ -109,7 +125,8 @@ class Line:
         self._rejections = 0
         self._secrets = [secret for secret in destination.secrets if len(secret) >= _SHORTEST_SECRET]
         most = limits.most_in_flight * _LANES_FOR_EACH_IN_FLIGHT
-        self._target = max(_FEWEST_LANES, min(_MOST_LANES, most))
+        self._lanes_for_singles = max(_FEWEST_LANES, min(_MOST_LANES, most))
+        self._target = self._lanes_for_singles
         self._settler = Settler(
             worker_id, destination_id, destination.slug, limits.request_timeout, transactions, self._on_flushed
         )
@@ -121,6 +138,7 @@ class Line:
                     rate=rate,
                     most_in_flight=limits.most_in_flight,
                     request_timeout=limits.request_timeout,
+                    bulk=destination.bulk.limits.get(name) if destination.bulk is not None else None,
                 ),
                 worker_id,
                 transactions,
@@ -184,16 +202,34 @@ class Line:
 
     async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
         """Claim lanes and begin with each; returns how many there were."""
+        claimed = await asyncio.shield(
+            self._transactions.run(lambda connection: self._claim_in(connection, limit, last), durable=False)
+        )
+        lanes = [Lane(each.profile_id, each.priority, deque(each.messages)) for each in claimed.lanes]
+        self._in_hand.update(lanes)
+        self._roads.look(claimed.waiting, self._in_hand)
+        for number, lane in enumerate(lanes, start=1):
+            lane.in_bulk = claimed.in_bulk.get(lane.profile_id)
+            self._advance(lane)
+            if number % _LANES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        in_bulk = sum(1 for lane in lanes if lane.in_bulk)
+        self._target = _LANES_IN_BULK if 2 * in_bulk > len(lanes) else self._lanes_for_singles
+        return len(lanes)
 
-        def take(connection: Connection) -> list[ClaimedLane]:
-            if self._limits.only is not None:
-                return claim.claim_of(connection, self._destination_id, self._worker_id, self._limits.only)
-            return claim.claim(connection, self._destination_id, self._worker_id, limit, last=last)
-
-        claimed = await asyncio.shield(self._transactions.run(take, durable=False))
-        for each in claimed:
-            self._take(each)
-        return len(claimed)
+    def _claim_in(self, connection: Connection, limit: int, last: Priority) -> _Claimed:
+        if self._limits.only is not None:
+            lanes = claim.claim_of(connection, self._destination_id, self._worker_id, self._limits.only)
+        else:
+            lanes = claim.claim(connection, self._destination_id, self._worker_id, limit, last=last)
+        in_bulk: dict[int, bool] = {}
+        waiting: Mapping[Priority, int] = {}
+        if self._roads.are_two:
+            in_bulk = roads.last(connection, self._destination_id, [lane.profile_id for lane in lanes])
+            # A claim that got less than it asked for left nothing behind.
+            if len(lanes) >= limit or last is not Priority.FIRST_PUSH:
+                waiting = roads.waiting(connection, self._destination_id, self._roads.most_to_count)
+        return _Claimed(lanes, in_bulk, waiting)
 
     async def _is_waiting(self) -> bool:
         def ask(connection: Connection) -> bool:
@@ -206,11 +242,6 @@ class Line:
             return True
 
     # --- one person's messages, in order ------------------------------------------------------------------------
-
-    def _take(self, claimed: ClaimedLane) -> None:
-        lane = Lane(claimed.profile_id, claimed.priority, deque(claimed.messages))
-        self._in_hand.add(lane)
-        self._advance(lane)
 
     def _advance(self, lane: Lane) -> None:
         """Go on with the lane's next message; give the lane back after the last one."""
@@ -231,53 +262,68 @@ class Line:
                     self._settler.settle(Failed(message=message, reason=reason, request={"call": call}))
                 case requests:
                     job = Job(lane, message, requests)
-                    self._pacers[job.request.budget].add(job)
+                    self._pacers[self._roads.choose(job)].add(job)
                     return
         self._settler.leave(lane)
 
     def _not_started(self, job: Job) -> None:
         """The job may not go now: its message was taken back, or moved, or we are closing. The database knows best."""
-        if job.started is not None and job.number == 0:
+        if job.started is not None and not job.was_sent:
             self._settler.settle(Unsent(message=job.message))
         elif job.started is not None:
-            reason = "stopped between two of its requests"
+            reason = "stopped before it was sent again"
             self._settler.settle(Postponed(message=job.message, reason=reason, unanswered=False))
         self._settler.leave(job.lane)
 
     # --- requests and answers -----------------------------------------------------------------------------------
 
-    async def _send(self, job: Job) -> None:
-        body = orjson.dumps(job.request.body, option=orjson.OPT_NON_STR_KEYS)
-        remaining = job.started_clock + self._limits.request_timeout - time.monotonic()
-        sent_at = int(job.database_clock(time.monotonic()).timestamp())
-        signature = self._destination.signature(body, sent_at)
-        answer = await self._transport.send(self._destination, job.request, body, max(remaining, 0.001), signature)
-        if isinstance(answer, NoAnswer):
-            outcome = self._destination.outcome(job.request, None)
-            if isinstance(outcome, Retry):
-                outcome = Retry(reason=answer.reason, after=outcome.after, unanswered=answer.sent)
-            self._ended(job, outcome, None)
-        else:
-            self._ended(job, self._destination.outcome(job.request, answer), answer)
+    async def _send(self, parcel: Parcel) -> None:
+        ended = await self._exchange.carry(parcel)
+        self._count_rejections(ended)
+        unclear: list[Job] = []
+        for number, each in enumerate(ended, start=1):
+            if isinstance(each.outcome, Unclear) and len(ended) > 1:
+                unclear.append(each.job)
+            else:
+                self._ended(each)
+            if number % _LANES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if unclear:
+            self._send_apart(Parcel(unclear))
 
-    def _ended(self, job: Job, outcome: Delivered | Retry | Rejected | Unauthorized, answer: Answer | None) -> None:
-        match outcome:
+    def _ended(self, ended: Ended) -> None:
+        job, answer = ended.job, ended.answer
+        match ended.outcome:
             case Delivered():
-                self._rejections = 0
                 self._delivered(job)
-            case Retry():
-                self._retry(job, outcome, answer)
-            case Rejected(reason=reason):
+            case Retry() as again:
+                self._retry(job, again, answer)
+            case Rejected(reason=reason) | Unclear(reason=reason):
                 self._fail(job, reason, answer)
-                self._rejections += 1
-                if self._rejections == REJECTIONS_BEFORE_PAUSE:
-                    self._pause(f"{self._rejections} messages in a row were refused; the last one: {reason}")
             case Unauthorized(reason=reason):
                 self._settler.settle(Unsent(message=job.message))
                 self._pause(reason)
                 self._settler.leave(job.lane)
             case _:
-                assert_never(outcome)
+                assert_never(ended.outcome)
+
+    def _send_apart(self, parcel: Parcel) -> None:
+        """Send again what an answer left unclear: by halves, until each one that is to blame stands alone."""
+        budget = self._destination.bulk.budget_of(parcel.jobs[0].request) if self._destination.bulk else None
+        parcels = parcel.halves() if len(parcel.jobs) > 1 else (parcel,)
+        self._pacers[budget or parcel.jobs[0].request.budget].add_apart(*parcels)
+
+    def _count_rejections(self, ended: Sequence[Ended]) -> None:
+        """One message after the other was refused: it is no longer the message. One delivery says otherwise."""
+        if any(isinstance(each.outcome, Delivered) for each in ended):
+            self._rejections = 0
+            return
+        for each in ended:
+            if isinstance(each.outcome, Rejected):
+                self._rejections += 1
+                if self._rejections == REJECTIONS_BEFORE_PAUSE:
+                    reason = each.outcome.reason
+                    self._pause(f"{self._rejections} messages in a row were refused; the last one: {reason}")
 
     def _delivered(self, job: Job) -> None:
         if job.number + 1 < len(job.requests):
@@ -311,7 +357,7 @@ class Line:
                 assert_never(decision)
 
     def _fail(self, job: Job, reason: str, answer: Answer | None, *, is_unknown: bool = False) -> None:
-        request = job.request
+        request = self._exchange.shown(job)
         self._end(
             job,
             Failed(

@@ -1,4 +1,7 @@
-"""One budget's jobs, each sent at its slot: reserved from all workers' common rate, kept by the monotonic clock."""
+"""One budget's requests, each sent at its slot: reserved from all workers' common rate, kept by the monotonic clock.
+
+A slot is a request's, which is one job's, or a whole bulk's: all of its messages are started in one transaction.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ import structlog
 from sqlalchemy import Connection
 
 from engage_sync.delivery.transactions import PASSING, Transactions
-from engage_sync.delivery.work import Job, Ready
+from engage_sync.delivery.work import Job, Parcel, Ready
+from engage_sync.destinations.protocol import BulkLimits
 from engage_sync.outbox import budget, claim
 from engage_sync.outbox.budget import Reservation
 from engage_sync.outbox.claim import Started, Wanted
@@ -29,17 +33,23 @@ _LONGEST_LEAD = 1.0
 # A request's time counts from its start; what waited longer than this between the two is started anew.
 _STALE_START = 1.0
 _DATABASE_RETRY = 0.5
+# A bulk request that isn't full waits so long for company.
+_FILLING = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """What a pacer keeps: `rate` in requests a second, and how many may be under way at once."""
+    """What a pacer keeps: `rate` in requests a second, and how many may be under way at once.
+
+    `bulk` says how much goes in each request, where several jobs share one.
+    """
 
     destination_id: int
     name: str
     rate: float
     most_in_flight: int
     request_timeout: float
+    bulk: BulkLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class Pacer:
         limits: Budget,
         worker_id: int,
         transactions: Transactions,
-        send: Callable[[Job], Coroutine[Any, Any, None]],
+        send: Callable[[Parcel], Coroutine[Any, Any, None]],
         refuse: Callable[[Job], None],
     ) -> None:
         self._budget = limits
@@ -68,13 +78,14 @@ class Pacer:
         self._transactions = transactions
         self._send = send
         self._refuse = refuse
-        self._ready = Ready()
-        self._scheduled: deque[tuple[float, Job]] = deque()
+        self._ready = Ready(limits.bulk)
+        self._scheduled: deque[tuple[float, Parcel]] = deque()
         self._starting = 0
         self._in_flight = 0
         self._reserved_until = 0.0
         self._spacing = 0.0
         self._lead = 0.0
+        self._takes = 0.0
         self._closing = False
         self._more = asyncio.Event()
         self._to_send = asyncio.Event()
@@ -85,6 +96,15 @@ class Pacer:
             self._refuse(job)
         else:
             self._ready.add(job)
+            self._more.set()
+
+    def add_apart(self, *parcels: Parcel) -> None:
+        """Send these next, one after the other, and with nothing else in them."""
+        if self._closing:
+            for job in (job for parcel in parcels for job in parcel.jobs):
+                self._refuse(job)
+        else:
+            self._ready.put_first(*parcels)
             self._more.set()
 
     def close(self) -> None:
@@ -106,10 +126,12 @@ class Pacer:
             if not self._ready or room <= 0:
                 await self._more.wait()
                 continue
-            early = self._reserved_until + self._spacing - _AHEAD - self._lead - time.monotonic()
+            early = self._reserved_until + self._spacing - _AHEAD - self._takes - self._lead - time.monotonic()
             if early > 0:
                 # What turns up in the meantime and is more urgent goes first.
                 await asyncio.sleep(early)
+            if not self._ready.fills_a_parcel:
+                await asyncio.sleep(_FILLING)
             await self._begin(self._ready.take(min(room, budget.most_slots(self._budget.rate))))
 
     def _room(self) -> int:
@@ -117,49 +139,54 @@ class Pacer:
         most = self._budget.most_in_flight
         return min(most - self._in_flight, most - self._starting - len(self._scheduled))
 
-    async def _begin(self, jobs: list[Job]) -> None:
-        if not jobs:
+    async def _begin(self, parcels: list[Parcel]) -> None:
+        if not parcels:
             return
-        self._starting = len(jobs)
+        self._starting = len(parcels)
         asked = time.monotonic()
         try:
-            begun = await self._transactions.run(lambda connection: self._start_and_reserve(connection, jobs))
+            begun = await self._transactions.run(lambda connection: self._start_and_reserve(connection, parcels))
         except PASSING as failure:
             # Should the commit have gone through all the same, nothing was sent: they wait out their time.
             log.warning("start_failed", reason=type(failure).__name__)
-            for job in jobs:
+            for job in (job for parcel in parcels for job in parcel.jobs):
                 self._refuse(job)
             await asyncio.sleep(_DATABASE_RETRY)
             return
         finally:
             self._starting = 0
-        self._schedule(jobs, begun, asked)
+        if self._budget.bulk is not None:
+            # Starting a thousand takes longer than a slot may wait for it.
+            self._takes = max(begun.clock - asked, 0.9 * self._takes)
+        self._schedule(parcels, begun, asked)
 
-    def _start_and_reserve(self, connection: Connection, jobs: list[Job]) -> _Begun:
+    def _start_and_reserve(self, connection: Connection, parcels: list[Parcel]) -> _Begun:
         limits = self._budget
-        wanted = [Wanted(job.message.id, job.message.profile_id, again=job.started is not None) for job in jobs]
-        started = claim.start(connection, self._worker_id, wanted, limits.request_timeout)
+        started = self._start(connection, [job for parcel in parcels for job in parcel.jobs])
+        going = sum(1 for parcel in parcels if any(job.message.id in started for job in parcel.jobs))
         reservation = None
-        if started:
+        if going:
             # Last, as every other worker's reservation waits for this transaction.
             reservation = budget.reserve(
-                connection, limits.destination_id, limits.name, limits.rate, len(started), lead=self._lead
+                connection, limits.destination_id, limits.name, limits.rate, going, lead=self._lead
             )
         return _Begun(started, reservation, time.monotonic())
 
-    def _schedule(self, jobs: list[Job], begun: _Begun, asked: float) -> None:
+    def _start(self, connection: Connection, jobs: list[Job]) -> dict[int, Started]:
+        wanted = [Wanted(job.message.id, job.message.profile_id, again=job.started is not None) for job in jobs]
+        timeout, in_bulk = self._budget.request_timeout, self._budget.bulk is not None
+        return claim.start(connection, self._worker_id, wanted, timeout, in_bulk=in_bulk)
+
+    def _schedule(self, parcels: list[Parcel], begun: _Begun, asked: float) -> None:
         offsets: Iterator[float] = iter(())
         if begun.reservation is not None:
             offsets = iter(begun.reservation.offsets())
             self._spacing = begun.reservation.spacing
-        for job in jobs:
-            started = begun.started.get(job.message.id)
-            if started is None:
-                self._refuse(job)
-                continue
-            job.started, job.started_clock = started, asked
-            self._reserved_until = begun.clock + next(offsets)
-            self._scheduled.append((self._reserved_until, job))
+        for parcel in parcels:
+            self._keep_started(parcel, begun.started, asked)
+            if parcel.jobs:
+                self._reserved_until = begun.clock + next(offsets)
+                self._scheduled.append((self._reserved_until, parcel))
         # Where a commit takes longer than a send may be late, slots are asked for later, else none would be reached.
         lateness = time.monotonic() - begun.clock - LATEST / 2
         self._lead = min(max(lateness, self._lead * 0.9, 0.0), _LONGEST_LEAD)
@@ -168,13 +195,24 @@ class Pacer:
         self._to_send.set()
         self._more.set()
 
+    def _keep_started(self, parcel: Parcel, started: dict[int, Started], asked: float) -> None:
+        """Leave in the parcel what may be sent."""
+        jobs, parcel.jobs = parcel.jobs, []
+        for job in jobs:
+            found = started.get(job.message.id)
+            if found is None:
+                self._refuse(job)
+            else:
+                job.started, job.started_clock = found, asked
+                parcel.jobs.append(job)
+
     async def _send_forever(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             if not self._scheduled:
                 self._to_send.clear()
                 await self._to_send.wait()
                 continue
-            slot, job = self._scheduled[0]
+            slot, parcel = self._scheduled[0]
             early = slot - time.monotonic()
             if early > 0:
                 await asyncio.sleep(early)
@@ -186,33 +224,35 @@ class Pacer:
                 continue
             self._scheduled.popleft()
             if early < -LATEST:
-                self.add(job)
+                self._put_back(parcel)
                 continue
             self._in_flight += 1
-            tasks.create_task(self._carry(job))
+            tasks.create_task(self._carry(parcel))
 
-    async def _carry(self, job: Job) -> None:
+    def _put_back(self, parcel: Parcel) -> None:
+        if self._closing:
+            for job in parcel.jobs:
+                self._refuse(job)
+        else:
+            self._ready.put_back(parcel)
+            self._more.set()
+
+    async def _carry(self, parcel: Parcel) -> None:
         try:
-            if time.monotonic() - job.started_clock < _STALE_START or await self._renew(job):
-                await self._send(job)
+            if time.monotonic() - parcel.started_clock < _STALE_START or await self._renew(parcel):
+                await self._send(parcel)
         finally:
             self._in_flight -= 1
             self._more.set()
             self._to_send.set()
 
-    async def _renew(self, job: Job) -> bool:
+    async def _renew(self, parcel: Parcel) -> bool:
         """Start anew what waited long for its slot, as a budget of few requests makes it: its time counts from now."""
-        wanted = [Wanted(job.message.id, job.message.profile_id, again=True)]
         asked = time.monotonic()
         try:
-            started = await self._transactions.run(
-                lambda connection: claim.start(connection, self._worker_id, wanted, self._budget.request_timeout)
-            )
+            started = await self._transactions.run(lambda connection: self._start(connection, parcel.jobs))
         except PASSING as failure:
             log.warning("start_failed", reason=type(failure).__name__)
             started = {}
-        if job.message.id not in started:
-            self._refuse(job)
-            return False
-        job.started, job.started_clock = started[job.message.id], asked
-        return True
+        self._keep_started(parcel, started, asked)
+        return bool(parcel.jobs)

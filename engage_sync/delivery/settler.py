@@ -23,7 +23,7 @@ _GATHER = 0.02
 # Computations hold what they enqueue until they commit; looking again this often costs them nothing.
 _HELD_RETRY = 0.05
 _DATABASE_RETRY = 0.5
-_BATCH = 500
+_BATCH = 2_000
 
 
 @dataclass(frozen=True, slots=True)

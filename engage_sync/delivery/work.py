@@ -1,12 +1,13 @@
-"""What is under way: lanes in hand, and jobs that wait for their slot."""
+"""What is under way: lanes in hand, and jobs that wait for the request they go in."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from engage_sync.destinations.protocol import Request
+from engage_sync.destinations.protocol import BulkLimits, Request
 from engage_sync.messages.message import Message
 from engage_sync.outbox.claim import Started
 from engage_sync.outbox.enqueue import Priority
@@ -25,18 +26,25 @@ class Lane:
     due_at: datetime | None = None
     # When to look for it again, on this host's monotonic clock.
     wake_at: float | None = None
+    # The road that its last message took; None where it may take either.
+    in_bulk: bool | None = None
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A message on its way. `number` is which of its requests is next; `started_clock` is on the monotonic clock."""
+    """A message on its way. `number` is which of its requests is next; `started_clock` is on the monotonic clock.
+
+    `size` is that of the request's body, where it may share one. `was_sent`: a request of it may have arrived.
+    """
 
     lane: Lane
     message: Message
     requests: tuple[Request, ...]
     number: int = 0
+    size: int = 0
     started: Started | None = None
     started_clock: float = 0.0
+    was_sent: bool = False
 
     @property
     def request(self) -> Request:
@@ -48,25 +56,86 @@ class Job:
         return self.started.started_at + timedelta(seconds=monotonic - self.started_clock)
 
 
+@dataclass(eq=False, slots=True)
+class Parcel:
+    """Jobs that share one request, started together: one job, unless it goes in bulk. Never empty when sent."""
+
+    jobs: list[Job]
+
+    @property
+    def started_clock(self) -> float:
+        return self.jobs[0].started_clock
+
+    def halves(self) -> tuple[Parcel, Parcel]:
+        middle = len(self.jobs) // 2
+        return Parcel(self.jobs[:middle]), Parcel(self.jobs[middle:])
+
+
 @dataclass(slots=True)
 class Ready:
-    """Jobs that wait for a slot: by priority, then as they came; the last priority is sure of a tenth."""
+    """Jobs that wait for a slot: by priority, then as they came; the last priority is sure of a tenth.
 
+    They are taken as parcels: of one job each, or as large as `bulk` allows. Parcels that were put first go before.
+    """
+
+    bulk: BulkLimits | None = None
     _waiting: tuple[deque[Job], ...] = field(default_factory=lambda: tuple(deque() for _ in Priority))
+    _first: list[Parcel] = field(default_factory=list)
     _taken: int = 0
 
     def __len__(self) -> int:
-        return sum(len(waiting) for waiting in self._waiting)
+        """How many jobs there are."""
+        return sum(len(waiting) for waiting in self._waiting) + sum(len(parcel.jobs) for parcel in self._first)
+
+    @property
+    def fills_a_parcel(self) -> bool:
+        """Whether waiting for more would not make the next parcel any larger, as far as the count says."""
+        return bool(self._first) or len(self) >= (self.bulk.most_entries if self.bulk is not None else 1)
 
     def add(self, job: Job) -> None:
         self._waiting[job.lane.priority].append(job)
 
-    def take(self, count: int) -> list[Job]:
-        """Up to `count` jobs, the most urgent first."""
-        return [self._next() for _ in range(min(count, len(self)))]
+    def put_back(self, parcel: Parcel) -> None:
+        """What was taken and couldn't go: before the others of its priority."""
+        for job in reversed(parcel.jobs):
+            self._waiting[job.lane.priority].appendleft(job)
+
+    def put_first(self, *parcels: Parcel) -> None:
+        """These go before all others, as they are, the first one first."""
+        self._first.extend(reversed(parcels))
+
+    def take(self, count: int) -> list[Parcel]:
+        """Up to `count` parcels, the most urgent first."""
+        parcels: list[Parcel] = []
+        while len(parcels) < count and len(self):
+            parcels.append(self._first.pop() if self._first else self._filled())
+        return parcels
 
     def clear(self) -> list[Job]:
-        return self.take(len(self))
+        """All jobs, which wait no more."""
+        jobs = [job for parcel in reversed(self._first) for job in parcel.jobs]
+        self._first.clear()
+        while any(self._waiting):
+            jobs.append(self._next())
+        return jobs
+
+    def _filled(self) -> Parcel:
+        parcel = Parcel([self._next()])
+        if self.bulk is not None:
+            parcel.jobs.extend(self._more(self.bulk, parcel.jobs[0].size))
+        return parcel
+
+    def _more(self, limits: BulkLimits, size: int) -> Iterator[Job]:
+        """What fits beside a job of that size."""
+        for _ in range(limits.most_entries - 1):
+            if not any(self._waiting):
+                return
+            job = self._next()
+            size += job.size
+            if size > limits.most_bytes:
+                self._waiting[job.lane.priority].appendleft(job)
+                return
+            yield job
 
     def _next(self) -> Job:
         self._taken += 1

@@ -84,6 +84,45 @@ class Unauthorized:
 Outcome: TypeAlias = Delivered | Retry | Rejected | Unauthorized
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unclear:
+    """The answer doesn't say what became of this entry, only that something in its request is wrong.
+
+    It is sent again among fewer others, in the end alone. It may have been carried out, or not.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BulkLimits:
+    """What one bulk request holds at most. `most_bytes` are those of its entries as JSON, with a comma each."""
+
+    most_entries: int
+    most_bytes: int
+
+
+class Bulk(Protocol):
+    """How several requests to a destination become one. Each of them is an entry, in the given order."""
+
+    @property
+    def is_always_used(self) -> bool:
+        """Whether everything that can goes in bulk; else only what waits in a long line."""
+
+    @property
+    def limits(self) -> Mapping[str, BulkLimits]:
+        """By the name of the budget that such a bulk request draws on, a key of the destination's `budgets`."""
+
+    def budget_of(self, request: Request) -> str | None:
+        """Which of the bulk requests it can be an entry of; None where it only goes by itself."""
+
+    def join(self, requests: Sequence[Request]) -> Request:
+        """One request of several of the same budget, or of a single one."""
+
+    def outcomes(self, requests: Sequence[Request], answer: Answer | None) -> Sequence[Outcome | Unclear]:
+        """What an answer means for each entry; None is no answer. A single entry is never `Unclear`."""
+
+
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -110,7 +149,11 @@ class Destination(Protocol):
 
     @property
     def budgets(self) -> Mapping[str, float]:
-        """Requests a second for each budget that `requests` may name."""
+        """Requests a second for each budget that a request may name."""
+
+    @property
+    def bulk(self) -> Bulk | None:
+        """How requests are joined; None where each goes by itself."""
 
     @property
     def changes_emails(self) -> bool:

@@ -127,7 +127,7 @@ _START = text(
       SELECT clock_timestamp() AS now
     )
     UPDATE messages
-    SET started_at = clock.now, first_started_at = coalesce(messages.first_started_at, clock.now),
+    SET started_at = clock.now, first_started_at = coalesce(messages.first_started_at, clock.now), in_bulk = :in_bulk,
         -- No more than the column holds; by then the message is about to be a dead letter anyway.
         attempts = least(messages.attempts + CASE WHEN startable.again THEN 0 ELSE 1 END, 32767)
     FROM startable, clock WHERE messages.id = startable.id
@@ -174,7 +174,9 @@ def claim_of(connection: Connection, destination_id: int, worker_id: int, profil
     return _claimed(connection, destination_id, pipeline.rows(connection, _LEASE_ONE, given))
 
 
-def start(connection: Connection, worker_id: int, messages: Sequence[Wanted], timeout: float) -> dict[int, Started]:
+def start(
+    connection: Connection, worker_id: int, messages: Sequence[Wanted], timeout: float, *, in_bulk: bool = False
+) -> dict[int, Started]:
     """Mark messages as started, and return those that really are, by id. Commit before anything is sent.
 
     Left out is what is gone or moved, what is not leased by this worker any more, what a request of may still be on its
@@ -189,6 +191,7 @@ def start(connection: Connection, worker_id: int, messages: Sequence[Wanted], ti
             "profiles": [message.profile_id for message in messages],
             "again": [message.again for message in messages],
             "timeout": timeout,
+            "in_bulk": in_bulk,
         },
     )
     return {row[0]: Started(attempts=row[1], first_started_at=row[2], started_at=row[3]) for row in rows}

@@ -1,7 +1,8 @@
 """Two profiles became one: what waits for the lost one waits for the one that stays.
 
-Writes `messages`, `dead_letters` and `lanes`, in the transaction of the merge. The order of a person's messages holds:
-a request of the lost profile that may be on its way keeps the common lane waiting until it can't arrive any more.
+Writes `messages`, `dead_letters`, `delivered` and `lanes`, in the transaction of the merge. The order of a person's
+messages holds: a request of the lost profile that may be on its way keeps the common lane waiting until it can't arrive
+any more.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
+
+from engage_sync.outbox import roads
 
 # A request lives 10 seconds at most, so whatever starts after that can't be overtaken by it.
 _REQUEST_TIMEOUT = 10.0
@@ -53,6 +56,15 @@ _MOVE_DEAD_LETTERS = text(
     WHERE dead_letters.profile_id = pair.lost
     """
 )
+# By what was delivered just now, the next message knows which road it has to take.
+_MOVE_DELIVERED = text(
+    """
+    UPDATE delivered SET profile_id = pair.kept
+    FROM unnest(CAST(:lost AS bigint[]), CAST(:kept AS bigint[])) AS pair (lost, kept)
+    WHERE delivered.profile_id = pair.lost
+      AND delivered.delivered_at > statement_timestamp() - CAST(:kept_for AS float8) * interval '1 second'
+    """
+)
 # A leased lane stays for its worker, who finds nothing more in it and closes it.
 _CLOSE_LANES = text("DELETE FROM lanes WHERE profile_id = ANY(:lost) AND worker_id IS NULL")
 
@@ -64,4 +76,5 @@ def move(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:
         connection.execute(_OPEN_LANES, {**parameters, "timeout": _REQUEST_TIMEOUT})
         connection.execute(_MOVE_MESSAGES, parameters)
         connection.execute(_MOVE_DEAD_LETTERS, parameters)
+        connection.execute(_MOVE_DELIVERED, {**parameters, "kept_for": roads.KEPT_FOR})
         connection.execute(_CLOSE_LANES, parameters)

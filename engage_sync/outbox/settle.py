@@ -92,9 +92,10 @@ _TAKEN = text(
     + _OURS
     + """), kept AS (
       INSERT INTO delivered (id, destination_id, profile_id, definition_id, definition_version, run_id, identity_type,
-                             identity_value, call_type, value, told_version, as_of, enqueued_at, attempts, source_id)
+                             identity_value, call_type, value, told_version, as_of, enqueued_at, attempts, source_id,
+                             in_bulk)
       SELECT id, destination_id, profile_id, definition_id, definition_version, run_id, identity_type, identity_value,
-             call_type, value, told_version, as_of, enqueued_at, attempts, source_id
+             call_type, value, told_version, as_of, enqueued_at, attempts, source_id, coalesce(in_bulk, false)
       FROM gone WHERE id <> ALL(CAST(:skipped AS bigint[]))
     )
     SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version, value::text
@@ -136,7 +137,8 @@ _UNSENT = text(
     """
     UPDATE messages
     SET started_at = NULL, attempts = greatest(messages.attempts - 1, 0),
-        first_started_at = CASE WHEN messages.attempts > 1 THEN messages.first_started_at END
+        first_started_at = CASE WHEN messages.attempts > 1 THEN messages.first_started_at END,
+        in_bulk = CASE WHEN messages.attempts > 1 THEN messages.in_bulk END
     FROM lanes
     WHERE messages.id = ANY(CAST(:ids AS bigint[])) AND lanes.worker_id = :worker AND messages.started_at IS NOT NULL
       AND lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id

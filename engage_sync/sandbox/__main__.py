@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from engage_sync.sandbox.options import EVENTS_TRACK, USERS_UPDATE, Options
+from engage_sync.sandbox.options import BULK_UPDATE, EVENTS_TRACK, TRACK_BULK, USERS_UPDATE, Options
 from engage_sync.sandbox.server import run
 
 
@@ -17,6 +17,8 @@ def main() -> None:
     parser.add_argument("--project-type", choices=["email", "user_id", "hybrid"], default="email")
     parser.add_argument("--identify-rate", type=float, default=500, help="users/update a second; 0 = no limit")
     parser.add_argument("--track-rate", type=float, default=2000, help="events/track a second; 0 = no limit")
+    parser.add_argument("--bulk-update-rate", type=float, default=5, help="users/bulkUpdate a second; 0 = no limit")
+    parser.add_argument("--track-bulk-rate", type=float, default=10, help="events/trackBulk a second; 0 = no limit")
     parser.add_argument("--loose-dates", action="store_true", help="take ISO 8601 date-times as text")
     parser.add_argument("--loose-numbers", action="store_true", help="take whole numbers in fields of doubles")
     parser.add_argument("--disallow-event", action="append", default=[], help="an event that the project refuses")
@@ -25,7 +27,12 @@ def main() -> None:
     options = Options(
         api_key=arguments.api_key,
         project_type=arguments.project_type,
-        rate_limits={USERS_UPDATE: arguments.identify_rate, EVENTS_TRACK: arguments.track_rate},
+        rate_limits={
+            USERS_UPDATE: arguments.identify_rate,
+            EVENTS_TRACK: arguments.track_rate,
+            BULK_UPDATE: arguments.bulk_update_rate,
+            TRACK_BULK: arguments.track_bulk_rate,
+        },
         strict_dates=not arguments.loose_dates,
         strict_numbers=not arguments.loose_numbers,
         disallowed_events=frozenset(arguments.disallow_event),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,8 @@ from aiohttp import web
 
 from engage_sync.destinations.protocol import (
     Answer,
+    Bulk,
+    BulkLimits,
     Delivered,
     Outcome,
     Refused,
@@ -22,6 +24,7 @@ from engage_sync.destinations.protocol import (
     Retry,
     Skipped,
     Unauthorized,
+    Unclear,
 )
 
 KEY = "a-very-secret-key"
@@ -38,6 +41,7 @@ class PlainDestination:
     secrets: tuple[str, ...] = (KEY,)
     integration: str | None = "Iterable"
     changes_emails: bool = False
+    bulk: Bulk | None = None
     requests_of: Callable[[Mapping[str, Any]], tuple[Request, ...] | Skipped | Refused] | None = None
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
@@ -60,6 +64,32 @@ class PlainDestination:
             after = answer.headers.get("retry-after")
             return Retry(reason=reason, after=float(after) if after else None)
         return Rejected(reason=reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainBulk:
+    """Requests are joined into `{"entries": […]}`; a 200 that holds JSON lists which entries (by place) it refused."""
+
+    limits: Mapping[str, BulkLimits] = field(
+        default_factory=lambda: {"bulk": BulkLimits(most_entries=5, most_bytes=100_000)}
+    )
+    is_always_used: bool = True
+
+    def budget_of(self, request: Request) -> str | None:
+        return "bulk"
+
+    def join(self, requests: Sequence[Request]) -> Request:
+        body = {"entries": [request.body for request in requests]}
+        return Request(method="POST", path="/bulk", body=body, budget="bulk")
+
+    def outcomes(self, requests: Sequence[Request], answer: Answer | None) -> Sequence[Outcome | Unclear]:
+        whole = PlainDestination(base_url="").outcome(requests[0], answer)
+        if isinstance(whole, Rejected) and len(requests) > 1:
+            return [Unclear(reason=whole.reason)] * len(requests)
+        if not isinstance(whole, Delivered) or answer is None or not answer.body:
+            return [whole] * len(requests)
+        refused = orjson.loads(answer.body)
+        return [Rejected(reason="refused") if place in refused else whole for place in range(len(requests))]
 
 
 @dataclass

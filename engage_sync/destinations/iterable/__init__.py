@@ -11,6 +11,7 @@ privacy.py    forgetting and deleting a user
 answers.py    answer → outcome
 webhooks.py   the way back: what Iterable tells of emails and pushes → Segment calls
 reading.py    asking for a user, and comparing what it holds
+bulk.py       several requests → one; its answer → an outcome for each
 """
 
 from engage_sync.destinations.iterable.destination import IterableDestination

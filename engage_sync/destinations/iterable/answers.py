@@ -27,20 +27,20 @@ def outcome(answer: Answer | None) -> Outcome:
     if answer is None:
         return Retry(reason="no answer", unanswered=True)
     status = answer.status
-    body = _body(answer.body)
+    body = body_of(answer.body)
     if 200 <= status < 300:
         return _accepted(status, body)
     if status in (401, 403):
-        return Unauthorized(reason=_reason(status, body))
+        return Unauthorized(reason=reason_of(status, body))
     if 400 <= status < 500 and status not in (408, 429):
-        return Rejected(reason=_reason(status, body))
+        return Rejected(reason=reason_of(status, body))
     # 408, 429, 5xx; and whatever else doesn't come from Iterable itself, such as a redirect.
-    return Retry(reason=_reason(status, body), after=retry_after(answer.headers))
+    return Retry(reason=reason_of(status, body), after=retry_after(answer.headers))
 
 
 def is_unknown_user(answer: Answer | None) -> bool:
     """Whether the request named a user whom Iterable doesn't have."""
-    return answer is not None and answer.status == 400 and _body(answer.body).get("code") in _UNKNOWN
+    return answer is not None and answer.status == 400 and body_of(answer.body).get("code") in _UNKNOWN
 
 
 def _accepted(status: int, body: Mapping[str, Any]) -> Outcome:
@@ -48,15 +48,15 @@ def _accepted(status: int, body: Mapping[str, Any]) -> Outcome:
     if code == "Success":
         message = body.get("msg")
         if isinstance(message, str) and _BLOCKED in message.lower():
-            return Rejected(reason=_reason(status, body))
+            return Rejected(reason=reason_of(status, body))
         return Delivered()
     if isinstance(code, str):
-        return Rejected(reason=_reason(status, body))
+        return Rejected(reason=reason_of(status, body))
     # Without a code it isn't Iterable that answered, but something on the way to it.
-    return Retry(reason=_reason(status, body))
+    return Retry(reason=reason_of(status, body))
 
 
-def _body(raw: bytes) -> Mapping[str, Any]:
+def body_of(raw: bytes) -> Mapping[str, Any]:
     try:
         body = orjson.loads(raw)
     except json.JSONDecodeError:
@@ -64,7 +64,7 @@ def _body(raw: bytes) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _reason(status: int, body: Mapping[str, Any]) -> str:
+def reason_of(status: int, body: Mapping[str, Any]) -> str:
     message = body.get("msg") or body.get("message")  # newer endpoints say `message`
     parts = [part for part in (body.get("code"), message) if isinstance(part, str) and part]
     text = ": ".join(parts) if parts else "no code from Iterable in the answer"

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from engage_sync.destinations.iterable import answers, reading
+from engage_sync.destinations.iterable.bulk import IterableBulk
 from engage_sync.destinations.iterable.mapping import UPDATE_EMAIL, Mapper
 from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings
 from engage_sync.destinations.protocol import (
@@ -35,6 +36,7 @@ class IterableDestination:
         self.secrets = (key,)
         self.headers: Mapping[str, str] = MappingProxyType({"Api-Key": key, "Content-Type": "application/json"})
         self.budgets: Mapping[str, float] = MappingProxyType({**DEFAULT_BUDGETS, **rate_limits})
+        self.bulk = None if settings.bulk == "never" else IterableBulk(is_always_used=settings.bulk == "always")
         self._mapper = Mapper(settings, slug)
 
     def __repr__(self) -> str:

@@ -9,11 +9,14 @@ from pydantic import Field, SecretStr, field_validator
 
 from engage_sync.destinations import settings
 
-# Requests a second and project. Iterable states those of identify, track and forget. For commerce and email changes it
-# states none, so they stay at or below the rate of users/update, which both of them imply on Iterable's side.
+# Requests a second and project. Iterable states those of identify, track, their bulk requests, and forget. For commerce
+# and email changes it states none, so they stay at or below the rate of users/update, which both of them imply on
+# Iterable's side.
 DEFAULT_BUDGETS: Final[Mapping[str, float]] = {
     "identify": 500.0,
     "track": 2000.0,
+    "identify_bulk": 5.0,
+    "track_bulk": 10.0,
     "commerce": 500.0,
     "forget": 3.0,
     "other": 100.0,
@@ -32,7 +35,7 @@ class IterableSettings(settings.DestinationSettings):
         default="https://api.iterable.com", description="https://api.eu.iterable.com for projects in the EU."
     )
     bulk: Literal["never", "backlog", "always"] = Field(
-        default="backlog", description="When to use the bulk endpoints."
+        default="backlog", description="When to use the bulk endpoints: backlog is when much waits, as in a first push."
     )
     project_type: ProjectType = Field(
         default="email", description="How the Iterable project tells users apart; fixed when it was made."

@@ -39,6 +39,7 @@ _OF_PEOPLE: Final = frozenset({"identify", "alias", "group"})
 class SegmentDestination:
     # A call's `integrations` tell the receiver which destinations of its own to leave out.
     integration = None
+    bulk = None
 
     def __init__(self, *, slug: str, settings: SegmentSettings, rate_limits: Mapping[str, float]) -> None:
         self.slug = slug

@@ -19,6 +19,7 @@ _OF_PEOPLE: Final = frozenset({"identify", "alias", "group"})
 
 class WebhookDestination:
     integration = "Webhooks"
+    bulk = None
 
     def __init__(self, *, slug: str, settings: WebhookSettings, rate_limits: Mapping[str, float]) -> None:
         self.slug = slug

@@ -12,7 +12,16 @@ def test_destination_carries_key_address_and_budgets() -> None:
     settings = {"api_key": SecretStr("s3cret"), "base_url": SecretStr("https://api.eu.iterable.com/")}
     found = registry.build(Config(slug="eu", settings=settings, rate_limits={"track": 100}))
     assert (found.slug, found.base_url, found.headers["Api-Key"]) == ("eu", "https://api.eu.iterable.com", "s3cret")
-    assert found.budgets == {"identify": 500, "track": 100, "commerce": 500, "forget": 3, "other": 100, "read": 100}
+    assert found.budgets == {
+        "identify": 500,
+        "track": 100,
+        "identify_bulk": 5,
+        "track_bulk": 10,
+        "commerce": 500,
+        "forget": 3,
+        "other": 100,
+        "read": 100,
+    }
     assert "s3cret" not in repr(found)
 
 

@@ -1,0 +1,67 @@
+"""Single or bulk: by which of the two roads people were sent their last message, and how long the line is.
+
+Reads `messages`, `delivered` and `lanes`; writes nothing. A destination works through bulk requests by themselves: a
+message sent by the other road soon after could overtake them, so each person keeps to a road for some minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, text
+
+from engage_sync.database import pipeline
+from engage_sync.outbox.enqueue import Priority
+
+KEPT_FOR = 300.0
+
+# A message that was started before goes the way it went. statement_timestamp(), as partitions are left out by it.
+_LAST = text(
+    """
+    SELECT lane.profile_id, coalesce(head.in_bulk, before.in_bulk) AS in_bulk
+    FROM unnest(CAST(:profiles AS bigint[])) AS lane (profile_id)
+    LEFT JOIN LATERAL (
+      SELECT messages.in_bulk FROM messages
+      WHERE messages.profile_id = lane.profile_id AND messages.destination_id = :destination
+      ORDER BY messages.id LIMIT 1
+    ) AS head ON true
+    LEFT JOIN LATERAL (
+      SELECT delivered.in_bulk FROM delivered
+      WHERE delivered.profile_id = lane.profile_id AND delivered.destination_id = :destination
+        AND delivered.delivered_at > statement_timestamp() - CAST(:kept_for AS float8) * interval '1 second'
+      ORDER BY delivered.delivered_at DESC, delivered.id DESC LIMIT 1
+    ) AS before ON true
+    WHERE coalesce(head.in_bulk, before.in_bulk) IS NOT NULL
+    """
+)
+_WAITING = text(
+    """
+    SELECT count(*) AS lanes FROM (
+      SELECT FROM lanes
+      WHERE destination_id = :destination AND worker_id IS NULL AND priority = :priority
+        AND due_at <= statement_timestamp()
+      LIMIT :most
+    ) AS lane
+    """
+)
+
+
+def last(connection: Connection, destination_id: int, profiles: Sequence[int]) -> dict[int, bool]:
+    """Whether each person's last message went in bulk. Left out: those who were sent nothing in the last minutes."""
+    if not profiles:
+        return {}
+    given = {"profiles": list(profiles), "destination": destination_id, "kept_for": KEPT_FOR}
+    return {row.profile_id: row.in_bulk for row in pipeline.rows(connection, _LAST, given)}
+
+
+def waiting(connection: Connection, destination_id: int, most: int) -> Mapping[Priority, int]:
+    """How many lanes are due that no worker has, of each priority up to `most`."""
+    given = {"destination": destination_id, "most": most}
+    counts = pipeline.ask_each(
+        connection,
+        [
+            pipeline.Query(_WAITING, {**given, "priority": int(priority)}, lambda rows: int(rows[0].lanes))
+            for priority in Priority
+        ],
+    )
+    return dict(zip(Priority, counts, strict=True))
