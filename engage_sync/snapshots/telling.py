@@ -85,7 +85,7 @@ _NEEDED = text(
                SELECT FROM identities AS email WHERE email.profile_id = holder.profile_id AND email.type = 'email'
              ) AS is_succeeded,
              told.version IS NOT NULL AS was_told, told.enqueued, told.confirmed,
-             told.is_adopted AND told.confirmed IS NOT NULL AS is_adopted,
+             told.is_adopted AND NOT told.is_unknown AND told.confirmed IS NOT NULL AS is_adopted,
              coalesce(told.enqueued, told.confirmed) AS current, coalesce(told.is_unknown, false) AS is_unknown
       FROM candidate
       JOIN channel USING (definition_id, destination_id, call_type)

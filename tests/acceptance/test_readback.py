@@ -148,6 +148,8 @@ def test_first_run_after_adopting_pushes_only_differences(shop: Shop) -> None:
     ]  # fmt: skip
     assert [row["sent"] for row in shop.json("sync", "--as-of", (T + timedelta(hours=1)).isoformat())] == [0, 0]
     assert {(each["different"], each["missing"]) for each in shop.json("reconcile", "iterable", "--all")} == {(0, 0)}
+    # What was adopted and never said is told again like all else.
+    assert shop.json("resync", "bought")["messages"] == 4
 
 
 def test_adopting_what_is_held_now_tells_only_what_is_true_against_it(shop: Shop) -> None:
