@@ -53,8 +53,9 @@ POLL = 1.0
 REJECTIONS_BEFORE_PAUSE = 50
 _LANES_FOR_EACH_IN_FLIGHT = 4
 _FEWEST_LANES, _MOST_LANES = 100, 1_000
-# Where whole claims go in bulk: what is being started, sent and settled, each some requests full.
-_LANES_IN_BULK = 6_000
+# Where whole claims go in bulk: what is being started, sent and settled, each some requests full, and some to spare.
+_LANES_IN_BULK = 8_000
+_LANES_A_CLAIM = 1_000
 # The loop has requests to send at their slots: rendering a claim lets go of it every so many lanes.
 _LANES_AT_ONCE = 50
 _DATABASE_RETRY = 1.0
@@ -187,18 +188,24 @@ class Line:
         self._wake.clear()
         room = self._target - len(self._in_hand)
         try:
-            if room >= self._target // 3:
-                self._has_backlog = await self._claim(room) >= room
+            if room >= self._step:
+                wanted = min(room, _LANES_A_CLAIM)
+                self._has_backlog = await self._claim(wanted) >= wanted
                 if self._has_backlog:
                     return
             elif len(self._in_hand) < 2 * self._target:
                 # Full of what isn't urgent: what somebody waits for right now still comes in.
-                await self._claim(self._target // 4, last=Priority.REALTIME)
+                await self._claim(min(self._target // 4, _LANES_A_CLAIM), last=Priority.REALTIME)
         except PASSING as failure:
             log.warning("claim_failed", destination=self._destination.slug, reason=type(failure).__name__)
             await waiting.first(stop, seconds=_DATABASE_RETRY * (0.5 + random.random()))
             return
         await waiting.first(self._wake, stop, seconds=POLL * (0.8 + 0.2 * random.random()))
+
+    @property
+    def _step(self) -> int:
+        """For how many lanes there must be room, before more are claimed."""
+        return min(self._target // 3, _LANES_A_CLAIM)
 
     async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
         """Claim lanes and begin with each; returns how many there were."""
@@ -213,8 +220,9 @@ class Line:
             self._advance(lane)
             if number % _LANES_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        in_bulk = sum(1 for lane in lanes if lane.in_bulk)
-        self._target = _LANES_IN_BULK if 2 * in_bulk > len(lanes) else self._lanes_for_singles
+        if last is Priority.FIRST_PUSH:
+            in_bulk = sum(1 for lane in lanes if lane.in_bulk)
+            self._target = _LANES_IN_BULK if 2 * in_bulk > len(lanes) else self._lanes_for_singles
         return len(lanes)
 
     def _claim_in(self, connection: Connection, limit: int, last: Priority) -> _Claimed:
@@ -412,7 +420,7 @@ class Line:
                 asyncio.get_running_loop().call_later(max(0.0, lane.wake_at - now), self._wake.set)
             elif lane.profile_id in flushed.waiting:
                 self._wake.set()
-        if self._has_backlog and len(self._in_hand) <= self._target - self._target // 3:
+        if self._has_backlog and len(self._in_hand) <= self._target - self._step:
             self._wake.set()
         if not self._in_hand:
             self._emptied.set()

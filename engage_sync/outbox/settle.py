@@ -80,11 +80,13 @@ class Settled:
 
 
 _HOLD_WORKER = text("SELECT id FROM workers WHERE id = :worker FOR KEY SHARE")
+# Not by the index of workers' lanes, as an equality would: it is expected to give one lane, and a worker that delivers
+# in bulk has thousands, each of which would be looked at for each message.
 _OURS = """
     DELETE FROM messages USING lanes
     WHERE messages.id = ANY(CAST(:ids AS bigint[]))
       AND lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id
-      AND lanes.worker_id = :worker
+      AND lanes.worker_id IS NOT DISTINCT FROM :worker
     RETURNING messages.*
 """
 _TAKEN = text(
@@ -128,7 +130,7 @@ _POSTPONED = text(
     SET last_error = postponed.reason, started_at = CASE WHEN postponed.unanswered THEN messages.started_at END
     FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[]), CAST(:unanswered AS boolean[]))
       AS postponed (id, reason, unanswered), lanes
-    WHERE messages.id = postponed.id AND lanes.worker_id = :worker
+    WHERE messages.id = postponed.id AND lanes.worker_id IS NOT DISTINCT FROM :worker
       AND lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id
     RETURNING messages.id
     """
@@ -140,7 +142,8 @@ _UNSENT = text(
         first_started_at = CASE WHEN messages.attempts > 1 THEN messages.first_started_at END,
         in_bulk = CASE WHEN messages.attempts > 1 THEN messages.in_bulk END
     FROM lanes
-    WHERE messages.id = ANY(CAST(:ids AS bigint[])) AND lanes.worker_id = :worker AND messages.started_at IS NOT NULL
+    WHERE messages.id = ANY(CAST(:ids AS bigint[])) AND messages.started_at IS NOT NULL
+      AND lanes.worker_id IS NOT DISTINCT FROM :worker
       AND lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id
     RETURNING messages.id
     """
