@@ -120,7 +120,7 @@ class Reader:
 
     def _clean(self, told: str) -> str:
         """What a destination says may repeat the key that it was sent."""
-        for secret in self._destination.headers.values():
+        for secret in self._destination.secrets:
             if len(secret) >= _SHORTEST_SECRET:
                 told = told.replace(secret, "[removed]")
         return told
