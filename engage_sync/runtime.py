@@ -17,8 +17,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engage_sync import errors
+from engage_sync.database import copies, migrate
 from engage_sync.database import engine as database
-from engage_sync.database import migrate
 from engage_sync.definitions.model import DestinationConfig, Workspace
 from engage_sync.definitions.scenarios import Scenario, load_with_scenarios
 from engage_sync.definitions.workspace import load_workspace
@@ -142,6 +142,9 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             migrate.ensure_partitions(connection)
             sources = ensure_sources(connection, [source.slug for source in workspace.sources])
             destinations = destinations_table.ensure(connection, [config.slug for config in workspace.destinations])
+            if copies.is_copy(connection):
+                for slug in destinations:
+                    destinations_table.pause(connection, slug, copies.REASON)
         yield Runtime(
             settings=settings,
             workspace=workspace,

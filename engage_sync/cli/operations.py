@@ -15,7 +15,7 @@ from engage_sync import clock, errors, health
 from engage_sync import runtime as composition
 from engage_sync.cli import output
 from engage_sync.cli.app import Json, Limit, current
-from engage_sync.database import embedded, migrate
+from engage_sync.database import copies, embedded, migrate
 from engage_sync.database import engine as database
 from engage_sync.destinations import registry
 from engage_sync.destinations.allowing import Allowed
@@ -84,8 +84,23 @@ def run_migrations(context: typer.Context) -> None:
     output.out.print(f"The database is at revision {migrate.head_revision()}.")
 
 
-def doctor(context: typer.Context, json: Json = False) -> None:
-    """Check the set-up: workspace, database, schema, clocks, scheduler, destinations."""
+def doctor(
+    context: typer.Context,
+    adopt_copy: Annotated[
+        bool, typer.Option("--adopt-copy", help="This database, a copy of another, is the installation from now on.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check the set-up: workspace, database, schema, clocks, scheduler, destinations.
+
+    A database that was restored elsewhere, or cloned, sends nothing by itself: what it holds, the other one may have
+    said already. --adopt-copy lets it speak, when the other one is silent for ever.
+    """
+    if adopt_copy:
+        with composition.runtime(current(context)) as runtime, runtime.engine.begin() as connection:
+            copies.adopt(connection)
+            resumed = destinations_table.resume_paused_for(connection, copies.REASON)
+        output.say(f"This database is the installation now. Resumed: {', '.join(resumed) or 'nothing was paused'}.")
     findings = health.examine(current(context))
     rows = [finding.document() for finding in findings]
     if json:
@@ -116,6 +131,8 @@ def resume(
 ) -> None:
     """Go on sending to a destination that was paused, by hand or after a wrong key."""
     with composition.runtime(current(context)) as runtime, runtime.engine.begin() as connection:
+        if copies.is_copy(connection):
+            raise errors.UsageError(f"{destination} is paused, as {copies.REASON}.")
         destinations_table.resume(connection, destination)
     output.out.print(f"{destination} is sent to again.")
 

@@ -79,6 +79,9 @@ installation = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("token", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
     Column("created_at", Instant, nullable=False, server_default=NOW),
+    # The server and database that it is bound to; another one is a copy.
+    Column("system_identifier", BigInteger),
+    Column("database_oid", BigInteger),
 )
 
 # --- 1. facts come in (written by ingest/) ------------------------------------------------------------------------

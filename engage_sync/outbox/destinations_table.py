@@ -66,6 +66,14 @@ def resume(connection: Connection, slug: str) -> bool:
     return changed or _exists(connection, slug)
 
 
+def resume_paused_for(connection: Connection, reason: str) -> list[str]:
+    """Resume those that were paused for this reason; returns their slugs."""
+    slugs = [each.slug for each in paused(connection) if each.reason == reason]
+    for slug in slugs:
+        resume(connection, slug)
+    return slugs
+
+
 def paused(connection: Connection) -> list[Paused]:
     """The paused destinations, by slug."""
     statement = text(
