@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 
 from engage_sync import waiting
 from engage_sync.delivery import retry
+from engage_sync.delivery.claiming import Claiming
 from engage_sync.delivery.exchange import Ended, Exchange
 from engage_sync.delivery.pacer import Budget, Pacer
 from engage_sync.delivery.report import Report
@@ -40,8 +41,6 @@ from engage_sync.destinations.protocol import (
     Unclear,
 )
 from engage_sync.messages.render import Sender, render
-from engage_sync.outbox import claim, roads
-from engage_sync.outbox.claim import ClaimedLane
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.outbox.settle import Failed, Postponed, Taken, Unsent
 
@@ -51,11 +50,6 @@ log = structlog.get_logger(__name__)
 POLL = 1.0
 # So many refusals without a delivery between them are no longer about single messages.
 REJECTIONS_BEFORE_PAUSE = 50
-_LANES_FOR_EACH_IN_FLIGHT = 4
-_FEWEST_LANES, _MOST_LANES = 100, 1_000
-# Where whole claims go in bulk: what is being started, sent and settled, each some requests full, and some to spare.
-_LANES_IN_BULK = 8_000
-_LANES_A_CLAIM = 1_000
 # The loop has requests to send at their slots: rendering a claim lets go of it every so many lanes.
 _LANES_AT_ONCE = 50
 _DATABASE_RETRY = 1.0
@@ -79,15 +73,6 @@ class Limits:
     request_timeout: float
     retry_for: float
     only: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Claimed:
-    """Lanes; by profile, whether its last message went in bulk; how many lanes wait behind."""
-
-    lanes: list[ClaimedLane]
-    in_bulk: dict[int, bool]
-    waiting: Mapping[Priority, int]
 
 
 class Line:
@@ -125,9 +110,7 @@ class Line:
         self._closing = False
         self._rejections = 0
         self._secrets = [secret for secret in destination.secrets if len(secret) >= _SHORTEST_SECRET]
-        most = limits.most_in_flight * _LANES_FOR_EACH_IN_FLIGHT
-        self._lanes_for_singles = max(_FEWEST_LANES, min(_MOST_LANES, most))
-        self._target = self._lanes_for_singles
+        self._claiming = Claiming(destination_id, worker_id, self._roads, limits.most_in_flight, only=limits.only)
         self._settler = Settler(
             worker_id, destination_id, destination.slug, limits.request_timeout, transactions, self._on_flushed
         )
@@ -177,7 +160,7 @@ class Line:
 
     async def feed_once(self, stop: asyncio.Event) -> None:
         """Claim once."""
-        await self._claim(self._target)
+        await self._claim(self._claiming.target)
 
     async def feed_until_empty(self, stop: asyncio.Event) -> None:
         """Claim until nothing waits, retries included. What a paused destination keeps isn't waited for."""
@@ -186,31 +169,23 @@ class Line:
 
     async def _claim_or_wait(self, stop: asyncio.Event) -> None:
         self._wake.clear()
-        room = self._target - len(self._in_hand)
         try:
-            if room >= self._step:
-                wanted = min(room, _LANES_A_CLAIM)
-                self._has_backlog = await self._claim(wanted) >= wanted
+            if most := self._claiming.most(len(self._in_hand)):
+                self._has_backlog = await self._claim(most) >= most
                 if self._has_backlog:
                     return
-            elif len(self._in_hand) < 2 * self._target:
-                # Full of what isn't urgent: what somebody waits for right now still comes in.
-                await self._claim(min(self._target // 4, _LANES_A_CLAIM), last=Priority.REALTIME)
+            elif most := self._claiming.most_urgent(len(self._in_hand)):
+                await self._claim(most, last=Priority.REALTIME)
         except PASSING as failure:
             log.warning("claim_failed", destination=self._destination.slug, reason=type(failure).__name__)
             await waiting.first(stop, seconds=_DATABASE_RETRY * (0.5 + random.random()))
             return
         await waiting.first(self._wake, stop, seconds=POLL * (0.8 + 0.2 * random.random()))
 
-    @property
-    def _step(self) -> int:
-        """For how many lanes there must be room, before more are claimed."""
-        return min(self._target // 3, _LANES_A_CLAIM)
-
     async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
         """Claim lanes and begin with each; returns how many there were."""
         claimed = await asyncio.shield(
-            self._transactions.run(lambda connection: self._claim_in(connection, limit, last), durable=False)
+            self._transactions.run(lambda connection: self._claiming.claim(connection, limit, last), durable=False)
         )
         lanes = [Lane(each.profile_id, each.priority, deque(each.messages)) for each in claimed.lanes]
         self._in_hand.update(lanes)
@@ -220,24 +195,8 @@ class Line:
             self._advance(lane)
             if number % _LANES_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        if last is Priority.FIRST_PUSH:
-            in_bulk = sum(1 for lane in lanes if lane.in_bulk)
-            self._target = _LANES_IN_BULK if 2 * in_bulk > len(lanes) else self._lanes_for_singles
+        self._claiming.learn(lanes, last)
         return len(lanes)
-
-    def _claim_in(self, connection: Connection, limit: int, last: Priority) -> _Claimed:
-        if self._limits.only is not None:
-            lanes = claim.claim_of(connection, self._destination_id, self._worker_id, self._limits.only)
-        else:
-            lanes = claim.claim(connection, self._destination_id, self._worker_id, limit, last=last)
-        in_bulk: dict[int, bool] = {}
-        waiting: Mapping[Priority, int] = {}
-        if self._roads.are_two:
-            in_bulk = roads.last(connection, self._destination_id, [lane.profile_id for lane in lanes])
-            # A claim that got less than it asked for left nothing behind.
-            if len(lanes) >= limit or last is not Priority.FIRST_PUSH:
-                waiting = roads.waiting(connection, self._destination_id, self._roads.most_to_count)
-        return _Claimed(lanes, in_bulk, waiting)
 
     async def _is_waiting(self) -> bool:
         def ask(connection: Connection) -> bool:
@@ -420,7 +379,7 @@ class Line:
                 asyncio.get_running_loop().call_later(max(0.0, lane.wake_at - now), self._wake.set)
             elif lane.profile_id in flushed.waiting:
                 self._wake.set()
-        if self._has_backlog and len(self._in_hand) <= self._target - self._step:
+        if self._has_backlog and len(self._in_hand) <= self._claiming.target - self._claiming.step:
             self._wake.set()
         if not self._in_hand:
             self._emptied.set()

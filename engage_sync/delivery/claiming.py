@@ -1,0 +1,82 @@
+"""What a line claims at once, and how much it keeps in hand.
+
+Reads what the choice of a road needs in the same transaction: the road that each person was sent by, and how long the
+line is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from engage_sync.delivery.roads import Roads
+from engage_sync.delivery.work import Lane
+from engage_sync.outbox import claim, roads
+from engage_sync.outbox.claim import ClaimedLane
+from engage_sync.outbox.enqueue import Priority
+
+_LANES_FOR_EACH_IN_FLIGHT = 4
+_FEWEST_LANES, _MOST_LANES = 100, 1_000
+# Where whole claims go in bulk: what is being started, sent and settled, each some requests full, and some to spare.
+_LANES_IN_BULK = 8_000
+_LANES_A_CLAIM = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Lanes; by profile, whether its last message went in bulk; how many lanes wait behind, by priority."""
+
+    lanes: list[ClaimedLane]
+    in_bulk: Mapping[int, bool]
+    waiting: Mapping[Priority, int]
+
+
+class Claiming:
+    """For one destination and worker. `target` is how many lanes to have in hand; `only`: those of one profile."""
+
+    def __init__(
+        self, destination_id: int, worker_id: int, roads: Roads, most_in_flight: int, *, only: int | None = None
+    ) -> None:
+        self._destination_id = destination_id
+        self._worker_id = worker_id
+        self._roads = roads
+        self._only = only
+        self._for_singles = max(_FEWEST_LANES, min(_MOST_LANES, most_in_flight * _LANES_FOR_EACH_IN_FLIGHT))
+        self.target = self._for_singles
+
+    @property
+    def step(self) -> int:
+        """For how many lanes there must be room, before more are claimed."""
+        return min(self.target // 3, _LANES_A_CLAIM)
+
+    def most(self, in_hand: int) -> int:
+        """How many lanes to claim, 0 while there isn't room for a step."""
+        room = self.target - in_hand
+        return min(room, _LANES_A_CLAIM) if room >= self.step else 0
+
+    def most_urgent(self, in_hand: int) -> int:
+        """How many lanes with what somebody waits for still come in, when there is no room for others."""
+        return min(self.target // 4, _LANES_A_CLAIM) if in_hand < 2 * self.target else 0
+
+    def claim(self, connection: Connection, limit: int, last: Priority) -> Claimed:
+        """Lease up to `limit` lanes, in the caller's transaction."""
+        if self._only is not None:
+            lanes = claim.claim_of(connection, self._destination_id, self._worker_id, self._only)
+        else:
+            lanes = claim.claim(connection, self._destination_id, self._worker_id, limit, last=last)
+        in_bulk: Mapping[int, bool] = {}
+        waiting: Mapping[Priority, int] = {}
+        if self._roads.are_two:
+            in_bulk = roads.last(connection, self._destination_id, [lane.profile_id for lane in lanes])
+            # A claim that got less than it asked for left nothing behind.
+            if len(lanes) >= limit or last is not Priority.FIRST_PUSH:
+                waiting = roads.waiting(connection, self._destination_id, self._roads.most_to_count)
+        return Claimed(lanes, in_bulk, waiting)
+
+    def learn(self, lanes: list[Lane], last: Priority) -> None:
+        """Keep as much in hand as the road needs that the lanes of a whole claim took."""
+        if last is Priority.FIRST_PUSH:
+            in_bulk = sum(1 for lane in lanes if lane.in_bulk)
+            self.target = _LANES_IN_BULK if 2 * in_bulk > len(lanes) else self._for_singles
