@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,10 +10,12 @@ from engage_sync import errors
 from engage_sync import runtime as composition
 from engage_sync.cli import output
 from engage_sync.cli.app import Json, Keys, current
-from engage_sync.delivery.reading import Reader
 from engage_sync.destinations.protocol import Destination, Readable
 from engage_sync.runtime import Runtime
-from engage_sync.sync import reconciling, resyncing
+from engage_sync.sync import resyncing
+
+if TYPE_CHECKING:
+    from engage_sync.sync import reconciling
 
 _SEND = (
     "They wait in the outbox, behind all that is more urgent; `up` sends them, or: engage-sync deliver --until-empty"
@@ -64,7 +66,7 @@ def reconcile(
     keys: Keys = None,
     sample: Annotated[
         int | None,
-        typer.Option(min=1, help=f"So many people, by chance; {reconciling.SAMPLE:,} where nothing is said."),
+        typer.Option(min=1, help="So many people, by chance; 1,000 where nothing is said."),
     ] = None,
     everybody: Annotated[bool, typer.Option("--all", help="Everybody.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Tell those again who hold something else.")] = False,
@@ -83,6 +85,10 @@ def reconcile(
     Example: engage-sync reconcile iterable --sample 500, or after apply and before the first sync of a workspace whose
     fields are in Iterable already: engage-sync reconcile iterable --adopt
     """
+    # An HTTP client takes its time to load: only where it is used.
+    from engage_sync.delivery.reading import Reader
+    from engage_sync.sync import reconciling
+
     order = _order(keys, sample, everybody=everybody, repair=repair, adopt=adopt)
     with composition.runtime(current(context)) as runtime:
         readable = _readable(runtime, destination)
@@ -102,6 +108,8 @@ def reconcile(
 def _order(
     keys: list[str] | None, sample: int | None, *, everybody: bool, repair: bool, adopt: bool
 ) -> reconciling.Order:
+    from engage_sync.sync import reconciling
+
     if everybody and sample is not None:
         raise errors.UsageError("Give --sample N or --all, not both.")
     if repair and adopt:
