@@ -48,8 +48,13 @@ def increment(as_of: datetime | None, rows: Sequence[Mapping[str, Any]], seconds
 def effect(household: str, accepted: float, sent: float, requests: Sequence[Mapping[str, Any]]) -> None:
     """When the stand-in heard of a call; `accepted` in milliseconds, `sent` a Unix time."""
     out.print(f"POST /v1/track for {household}: accepted after {accepted:.0f} ms")
-    for request in requests:
-        body = request["body"]
+    # Whoever was told something in bulk just before keeps to the bulk requests for some minutes.
+    entries = [
+        (request, entry)
+        for request in requests
+        for entry in request["body"].get("users") or request["body"].get("events") or [request["body"]]
+    ]
+    for request, body in entries:
         fields = ", ".join(f"{name}={value!r}" for name, value in body.get("dataFields", {}).items() if name != "email")
         who = body.get("email") or body.get("userId")
         out.print(
