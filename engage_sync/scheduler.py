@@ -89,7 +89,7 @@ class Scheduler:
         self._threads = ThreadPoolExecutor(_ALONE, thread_name_prefix="computing alone")
         self._alone: dict[int, Future[RunReport | None]] = {}
         self._turn_taking = asyncio.Lock()
-        # When definitions that failed, by id and version, are tried again (monotonic), and how long they waited for it.
+        # When definitions that failed, by id and version, are tried again (monotonic), and how long they wait for it.
         self._tries: dict[tuple[int, int], tuple[float, float]] = {}
         self.is_leader = False
 
@@ -126,7 +126,8 @@ class Scheduler:
             state = known[definition.id]
             if definition.id not in new and not self._is_due(definition, state, now):
                 continue
-            if not self._may_be_tried(definition, state):
+            if not self._may_be_tried(definition):
+                # What refers to it goes on with what it was.
                 continue
             if definition.key in later or references(definition.spec.tree) & later:
                 later.add(definition.key)
@@ -171,16 +172,34 @@ class Scheduler:
 
     def _start_alone(self, catalog: Catalog, definition: StoredDefinition, cause: Cause) -> None:
         before = self._alone.get(definition.id)
-        if (before is None or before.done()) and not self._context.stopping.is_set():
+        is_free = (before is None or before.done()) and self._may_be_tried(definition)
+        if is_free and not self._context.stopping.is_set():
             self._alone[definition.id] = self._threads.submit(self._compute_alone, catalog, definition, cause)
 
     def _compute_alone(self, catalog: Catalog, definition: StoredDefinition, cause: Cause) -> RunReport | None:
         try:
-            return compute_one(self._engine, self._context, catalog, definition, cause=cause)
+            report = compute_one(self._engine, self._context, catalog, definition, cause=cause)
+            self._learn(definition, report)
+            return report
         except (DBAPIError, errors.EngageSyncError) as failure:
             # It stays due; what ends here is the database's trouble.
             log.error("job_failed", job=f"computing {definition.key}", reason=str(failure).splitlines()[0])
             return None
+
+    def _learn(self, definition: StoredDefinition, report: RunReport) -> None:
+        """One that failed is tried again after a minute, and each time in a row after twice as long."""
+        known = (definition.id, definition.version)
+        if report.error is None:
+            self._tries.pop(known, None)
+            return
+        _, waited = self._tries.get(known, (0.0, 0.0))
+        waits = min(2 * waited, _LONGEST_WAIT) or _FIRST_WAIT
+        self._tries[known] = (time.monotonic() + waits, waits)
+
+    def _may_be_tried(self, definition: StoredDefinition) -> bool:
+        """Whether it didn't fail just now; a new version may at once."""
+        due, _ = self._tries.get((definition.id, definition.version), (0.0, 0.0))
+        return time.monotonic() >= due
 
     async def _end_alone(self) -> None:
         """Let what runs alone finish for a moment; then cut it short. It is repeated by whoever leads next."""
@@ -297,20 +316,6 @@ class Scheduler:
         retention.clean(self._engine, self._keep)
         # What an apply began and couldn't end.
         sweeping.sweep(self._engine, self._context)
-
-    def _may_be_tried(self, definition: StoredDefinition, state: State) -> bool:
-        """Whether one that failed is tried again now: after a minute, and each time in a row after twice as long."""
-        known = (definition.id, definition.version)
-        if state.error is None:
-            self._tries.pop(known, None)
-            return True
-        now = time.monotonic()
-        due, waited = self._tries.get(known, (0.0, 0.0))
-        if now < due:
-            return False
-        waits = min(2 * waited, _LONGEST_WAIT) or _FIRST_WAIT
-        self._tries[known] = (now + waits, waits)
-        return waited > 0
 
     # --- what is due --------------------------------------------------------------------------------------------
 

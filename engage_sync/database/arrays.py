@@ -5,18 +5,12 @@ For parameters whose type the statement says, as in CAST(:ids AS bigint[]).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 
-def texts(values: Iterable[str]) -> str:
-    """The array of these texts, of which none is None."""
-    joined = '","'.join(value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return '{"' + joined + '"}'
-
-
-def literal(values: Sequence[Any]) -> str:
+def literal(values: Iterable[Any]) -> str:
     """The array of these texts, numbers, booleans, bytes or instants; None is null."""
     return "{" + ",".join(map(_element, values)) + "}"
 

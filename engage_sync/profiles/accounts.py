@@ -117,7 +117,7 @@ def write(connection: Connection, grouped: Sequence[Grouped]) -> None:
     if not grouped:
         return
     group_ids = list(dict.fromkeys(each.call.group_id for each in grouped))
-    rows = connection.execute(_MADE, {"group_ids": arrays.texts([each or "" for each in group_ids])})
+    rows = connection.execute(_MADE, {"group_ids": arrays.literal([each or "" for each in group_ids])})
     accounts: dict[str | None, int] = {row.group_id: row.id for row in rows}
     _write_traits(connection, grouped, accounts)
     _join(connection, grouped, accounts)
@@ -167,7 +167,7 @@ def _write_traits(connection: Connection, grouped: Iterable[Grouped], accounts: 
         return
     given = {
         "accounts": [account for account, _ in changed],
-        "names": arrays.texts([name for _, name in changed]),
+        "names": arrays.literal([name for _, name in changed]),
         "values": [trait.value.decode() for trait in changed.values()],
         "micros": [trait.timestamp for trait in changed.values()],
     }
@@ -176,6 +176,6 @@ def _write_traits(connection: Connection, grouped: Iterable[Grouped], accounts: 
 
 def _stored(connection: Connection, wanted: set[tuple[int, str]]) -> dict[tuple[int, str], Trait]:
     asked = sorted(wanted)
-    given = {"accounts": [account for account, _ in asked], "names": arrays.texts([name for _, name in asked])}
+    given = {"accounts": [account for account, _ in asked], "names": arrays.literal([name for _, name in asked])}
     rows: Any = connection.execute(_TRAITS, given)
     return {(row.account_id, row.name): Trait(row.micros, canonical(accept.parse(row.value.encode()))) for row in rows}

@@ -85,7 +85,7 @@ def holders(connection: Connection, wanted: Iterable[Identifier]) -> dict[Identi
     driver: Any = connection.connection.cursor(binary=True)
     found: dict[Identifier, int] = {}
     for type_, values in by_type.items():
-        for value, profile_id in driver.execute(_HOLDERS, (type_, arrays.texts(values))).fetchall():
+        for value, profile_id in driver.execute(_HOLDERS, (type_, arrays.literal(values))).fetchall():
             found[type_, value] = profile_id
     return found
 

@@ -144,10 +144,13 @@ class _Round:
             return Round()
         busy = [definition for definition in definitions if definition.id not in opened.held]
         known = self._known = opened.states
-        ready = [each for each in self._without_referrers(definitions, busy) if _is_ready(each, known.get(each.id))]
+        able = [each for each in self._without_referrers(definitions, busy) if _is_ready(each, known.get(each.id))]
+        # What failed last time would fail this round, and with it all the others.
+        failed = [each for each in able if known[each.id].error is not None]
+        ready = [each for each in able if known[each.id].error is None]
         ready, behind = self._before_what_waits(ready)
         if not ready:
-            return Round(busy=busy)
+            return Round(busy=busy, large=failed)
         as_of = self._instant(opened.clock, [known[definition.id] for definition in ready])
         found = dirty.sets(
             self._connection,
@@ -175,7 +178,7 @@ class _Round:
             differences=sum(map(_total, self._done.values())),
             messages=sum(progress.messages for progress in self._done.values()),
             busy=busy,
-            large=large,
+            large=[*large, *failed],
             rest=[*rest, *behind],
         )
 

@@ -170,3 +170,40 @@ def test_one_that_failed_is_not_tried_again_at_once(world: World, scheduler: Sch
         scheduler.until_alone_are_done()
     with world.engine.begin() as connection:
         assert connection.execute(text("SELECT count(*) FROM runs WHERE status = 'failed'")).scalar_one() == 1
+
+
+def test_one_that_fails_in_real_time_keeps_no_other_from_its_rounds(world: World, scheduler: Scheduler) -> None:
+    world.apply(audience("ever", EVER), audience("twice", "event('Order Completed').count() >= 2"))
+    scheduler.run_due()
+    scheduler.until_alone_are_done()
+    is_slow(world, "twice", 0)
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$"
+        )
+    world.event("ann", "Order Completed", past())
+    scheduler.turn(sweeps=True)
+    scheduler.until_alone_are_done()
+    assert set(errors_of(world)) == {"ever", "twice"}
+    assert "never" in errors_of(world)["twice"]
+    world.event("bob", "Order Completed", past())
+    done = scheduler.turn(sweeps=True)
+    assert (done.differences, [each.key for each in done.large]) == (1, ["twice"])
+    assert world.members("ever") == {"ann", "bob"}
+
+
+def test_a_definition_that_is_mended_is_computed_at_once(world: World, scheduler: Scheduler) -> None:
+    world.apply(audience("recent", RECENT))
+    is_slow(world, "recent", 0)
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$"
+        )
+    scheduler.run_due()
+    scheduler.until_alone_are_done()
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("DROP FUNCTION take_long CASCADE")
+    world.apply(audience("recent", EVER))
+    scheduler.run_due()
+    scheduler.until_alone_are_done()
+    assert world.members("recent") == {"ann"}
