@@ -60,8 +60,8 @@ class Stack:
 
 
 @contextlib.contextmanager
-def stack(definitions: Mapping[str, str]) -> Iterator[Stack]:
-    """A workspace with definition files by path; everything is gone afterwards."""
+def stack(definitions: Mapping[str, str], *, forwards: bool = False) -> Iterator[Stack]:
+    """A workspace with definition files by path; everything is gone afterwards. `forwards`: the source's own calls."""
     folder = Path(tempfile.mkdtemp(prefix="es-bench-"))
     folder.chmod(0o755)
     port, sandbox = _free_port(), _free_port()
@@ -70,6 +70,7 @@ def stack(definitions: Mapping[str, str]) -> Iterator[Stack]:
         'sources:\n  web: {write_key: "bench-key"}\n'
         "destinations:\n  iterable:\n    type: iterable\n"
         f'    settings: {{api_key: "sandbox-key", base_url: "http://127.0.0.1:{sandbox}"}}\n'
+        + ("    connected_sources: [web]\n" if forwards else "")
     )
     for name, text in definitions.items():
         (folder / name).parent.mkdir(exist_ok=True)

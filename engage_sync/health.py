@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from engage_sync import clock, errors
 from engage_sync.database import engine as database
 from engage_sync.database import migrate
-from engage_sync.definitions.model import Workspace
+from engage_sync.definitions.model import DestinationConfig, Workspace
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
 from engage_sync.settings import Settings, environment_of
@@ -58,12 +59,22 @@ def examine(settings: Settings) -> list[Finding]:
         known = failure if isinstance(failure, errors.EngageSyncError) else database.unavailable(failure)
         findings.append(Finding(check="database", ok=False, detail=str(known)))
     for config in workspace.destinations if workspace else ():
-        where = registry.build(config).base_url
-        allowed = "" if config.allow is None else f"; allow: only emails of {', '.join(config.allow) or 'no domain'}"
-        findings.append(
-            Finding(check=f"destination {config.slug}", ok=True, detail=f"{config.type} at {where}{allowed}")
-        )
+        findings.append(_destination(config, workspace.limits if workspace else {}))
     return findings
+
+
+def _destination(config: DestinationConfig, limits: Mapping[str, int]) -> Finding:
+    made = registry.build(config)
+    detail = f"{config.type} at {made.base_url}"
+    if config.allow is not None:
+        detail += f"; allow: only emails of {', '.join(config.allow) or 'no domain'}"
+    if made.has_one_user_a_user_id and limits.get("email") != 1:
+        detail += (
+            "; its users are told apart by userId, which goes along with a person's first email only: people with"
+            " several emails need a project of type email, and where nobody has several, say so in engage.yml:"
+            " limits: {email: 1}"
+        )
+    return Finding(check=f"destination {config.slug}", ok=True, detail=detail)
 
 
 def _database(connection: Connection) -> list[Finding]:

@@ -13,7 +13,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -48,8 +47,6 @@ _ASK_EVERY = 5.0
 # How often the edges of real-time definitions are swept, and the longest that a lost notification delays anything.
 _POLL = 1.0
 _LEADER_RETRY = 2.0
-# How long a run beside the rounds pauses after each of its transactions, for each second that it took.
-_RESTS = 1.5
 # How long a definition that failed waits before it is tried again.
 _FIRST_WAIT, _LONGEST_WAIT = 60.0, 3600.0
 # How long the resolver waits for a turn of real time to end before it goes on beside it, and the reverse.
@@ -77,7 +74,7 @@ class Scheduler:
     ) -> None:
         self._engine = engine
         self._direct_url = direct_url
-        self._context = replace(context, rests=_RESTS)
+        self._context = context
         self._lookback = lookback
         self._limits = limits
         self._listener = listener
@@ -151,6 +148,8 @@ class Scheduler:
             with self._engine.begin() as connection:
                 catalog = self._load(connection)
         done = computation.turn(self._engine, self._context, catalog, self._at_once, sweeps=sweeps)
+        if done.touched:
+            self._context.pace.urgent()
         for definition in done.large:
             self._start_alone(catalog, definition, Cause.REALTIME)
         return done
@@ -162,7 +161,10 @@ class Scheduler:
 
     def resolve(self) -> int:
         """Resolve one batch of the inbox; returns how many calls it took."""
-        return resolve_inbox(self._engine, self._limits, routes=self._context.routes).taken
+        taken = resolve_inbox(self._engine, self._limits, routes=self._context.routes).taken
+        if taken:
+            self._context.pace.urgent()
+        return taken
 
     # --- what takes long ----------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class IterableWebhooks(Endpoint):
     """The endpoint of all sources of type iterable; `sources`, by slug, is looked at with each request."""
 
     def __init__(self, *, sources: Mapping[str, WebhookSource], accept: GroupCommitter, metrics: AcceptMetrics) -> None:
-        super().__init__(limit=rules.MAX_CALL_BYTES, accept=accept, metrics=metrics)
+        super().__init__(limit=webhooks.MAX_BYTES, accept=accept, metrics=metrics)
         self._sources = sources
         self._told: set[str] = set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -58,8 +59,15 @@ def sandbox(
     project_type: Annotated[str, typer.Option(help="email, user_id or hybrid.")] = "email",
     identify_rate: Annotated[float, typer.Option(help="users/update a second; 0 = no limit.")] = 500,
     track_rate: Annotated[float, typer.Option(help="events/track a second; 0 = no limit.")] = 2000,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(help="Another endpoint's limit a second, e.g. users/bulkUpdate=50; 0 = no limit. Repeatable."),
+    ] = None,
 ) -> None:
-    """Run the stand-in for Iterable: strict, with a record of all requests under /sandbox/."""
+    """Run the stand-in for Iterable: strict, with a record of all requests under /sandbox/.
+
+    Example: engage-sync sandbox --port 8091 --rate users/bulkUpdate=50 --rate events/trackBulk=0
+    """
     from engage_sync.sandbox import options
     from engage_sync.sandbox.server import run
 
@@ -72,6 +80,26 @@ def sandbox(
         options.Options(
             api_key=api_key,
             project_type=project_type,  # type: ignore[arg-type]
-            rate_limits={options.USERS_UPDATE: identify_rate, options.EVENTS_TRACK: track_rate},
+            rate_limits={options.USERS_UPDATE: identify_rate, options.EVENTS_TRACK: track_rate, **_rates(rate or ())},
         ),
     )
+
+
+def _rates(given: Sequence[str]) -> dict[str, float]:
+    """Requests a second by path, from texts such as users/bulkUpdate=50."""
+    from engage_sync.sandbox import options
+
+    known = {path.removeprefix("/api/"): path for path in options.RATE_LIMITS}
+    rates: dict[str, float] = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        try:
+            rate = float(number)
+        except ValueError:
+            rate = -1.0
+        if name not in known or not 0 <= rate < float("inf"):
+            raise typer.BadParameter(
+                f"{text!r}: expected NAME=NUMBER, with a name of {', '.join(known)}", param_hint="--rate"
+            )
+        rates[known[name]] = rate
+    return rates

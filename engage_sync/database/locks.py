@@ -23,9 +23,11 @@ class LockClass(IntEnum):
     SCHEDULER = 4_204
     WORKER = 4_205
     DEFINITIONS_CHANGE = 4_206
+    EMAIL_CHANGE = 4_207
 
 
 _ATTEMPT = text("SELECT pg_try_advisory_xact_lock(:lock, :number)")
+_SHARE = text("SELECT pg_advisory_xact_lock_shared(:lock, 0)")
 _ATTEMPT_EACH = text(
     """
     SELECT number FROM (SELECT unnest(CAST(:numbers AS integer[])) AS number ORDER BY number) AS wanted
@@ -43,6 +45,11 @@ _WAIT_FOR_EACH = text(
 def wait(connection: Connection, lock: LockClass, number: int = 0) -> None:
     """Take the lock for this transaction, waiting for whoever holds it."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock, :number)"), {"lock": int(lock), "number": number})
+
+
+def sharing(lock: LockClass) -> Query[None]:
+    """Takes the lock for this transaction together with others that share it, waiting for whoever has it alone."""
+    return Query(_SHARE, {"lock": int(lock)}, pipeline.nothing)
 
 
 def attempt(connection: Connection, lock: LockClass, number: int = 0) -> bool:

@@ -16,6 +16,7 @@ from engage_sync.delivery.work import Lane
 from engage_sync.outbox import claim, roads
 from engage_sync.outbox.claim import ClaimedLane
 from engage_sync.outbox.enqueue import Priority
+from engage_sync.outbox.roads import Last
 
 _LANES_FOR_EACH_IN_FLIGHT = 4
 _FEWEST_LANES, _MOST_LANES = 100, 1_000
@@ -26,23 +27,34 @@ _LANES_A_CLAIM = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Lanes; by profile, whether its last message went in bulk; how many lanes wait behind, by priority."""
+    """Lanes; by profile, the road of its last message; how many lanes wait behind, by priority."""
 
     lanes: list[ClaimedLane]
-    in_bulk: Mapping[int, bool]
+    last: Mapping[int, Last]
     waiting: Mapping[Priority, int]
 
 
 class Claiming:
-    """For one destination and worker. `target` is how many lanes to have in hand; `only`: those of one profile."""
+    """For one destination and worker. `target` is how many lanes to have in hand; `only`: those of one profile.
+
+    `user_id_once`: of several emails of a person only the first one has the user id beside it.
+    """
 
     def __init__(
-        self, destination_id: int, worker_id: int, roads: Roads, most_in_flight: int, *, only: int | None = None
+        self,
+        destination_id: int,
+        worker_id: int,
+        roads: Roads,
+        most_in_flight: int,
+        *,
+        only: int | None = None,
+        user_id_once: bool = False,
     ) -> None:
         self._destination_id = destination_id
         self._worker_id = worker_id
         self._roads = roads
         self._only = only
+        self._user_id_once = user_id_once
         self._for_singles = max(_FEWEST_LANES, min(_MOST_LANES, most_in_flight * _LANES_FOR_EACH_IN_FLIGHT))
         self.target = self._for_singles
 
@@ -63,17 +75,21 @@ class Claiming:
     def claim(self, connection: Connection, limit: int, last: Priority) -> Claimed:
         """Lease up to `limit` lanes, in the caller's transaction."""
         if self._only is not None:
-            lanes = claim.claim_of(connection, self._destination_id, self._worker_id, self._only)
+            lanes = claim.claim_of(
+                connection, self._destination_id, self._worker_id, self._only, user_id_once=self._user_id_once
+            )
         else:
-            lanes = claim.claim(connection, self._destination_id, self._worker_id, limit, last=last)
-        in_bulk: Mapping[int, bool] = {}
-        waiting: Mapping[Priority, int] = {}
-        if self._roads.are_two:
-            in_bulk = roads.last(connection, self._destination_id, [lane.profile_id for lane in lanes])
-            # A claim that got less than it asked for left nothing behind.
-            if len(lanes) >= limit or last is not Priority.FIRST_PUSH:
-                waiting = roads.waiting(connection, self._destination_id, self._roads.most_to_count)
-        return Claimed(lanes, in_bulk, waiting)
+            lanes = claim.claim(
+                connection, self._destination_id, self._worker_id, limit, last=last, user_id_once=self._user_id_once
+            )
+        before: Mapping[int, Last] = {}
+        # A claim that got less than it asked for left nothing behind.
+        waiting: Mapping[Priority, int] = {priority: 0 for priority in Priority if priority <= last}
+        if self._roads.has_bulk:
+            before = roads.last(connection, self._destination_id, [lane.profile_id for lane in lanes])
+        if self._roads.are_two and len(lanes) >= limit:
+            waiting = roads.waiting(connection, self._destination_id, self._roads.most_to_count, last)
+        return Claimed(lanes, before, waiting)
 
     def learn(self, lanes: list[Lane], last: Priority) -> None:
         """Keep as much in hand as the road needs that the lanes of a whole claim took."""

@@ -27,7 +27,8 @@ from engage_sync.delivery.roads import Roads
 from engage_sync.delivery.settler import Flushed, Settler
 from engage_sync.delivery.transactions import PASSING, Transactions
 from engage_sync.delivery.transport import Transport
-from engage_sync.delivery.work import Job, Lane, Parcel
+from engage_sync.delivery.work import InHand, Job, Lane, Parcel
+from engage_sync.delivery.yielding import Yielding
 from engage_sync.destinations.allowing import EVERYBODY, Allowed
 from engage_sync.destinations.protocol import (
     Answer,
@@ -101,16 +102,24 @@ class Line:
         self._exchange = Exchange(destination, transport, limits.request_timeout)
         self._roads = Roads(destination)
         self._report = report
-        self._in_hand: set[Lane] = set()
+        self._in_hand = InHand()
         # By the message that must be settled before: lanes that have more to send.
         self._going_on: dict[int, Lane] = {}
         self._emptied = asyncio.Event()
         self._wake = asyncio.Event()
         self._has_backlog = False
+        self._yielding = Yielding()
         self._closing = False
         self._rejections = 0
         self._secrets = [secret for secret in destination.secrets if len(secret) >= _SHORTEST_SECRET]
-        self._claiming = Claiming(destination_id, worker_id, self._roads, limits.most_in_flight, only=limits.only)
+        self._claiming = Claiming(
+            destination_id,
+            worker_id,
+            self._roads,
+            limits.most_in_flight,
+            only=limits.only,
+            user_id_once=destination.has_one_user_a_user_id,
+        )
         self._settler = Settler(
             worker_id, destination_id, destination.slug, limits.request_timeout, transactions, self._on_flushed
         )
@@ -169,29 +178,39 @@ class Line:
 
     async def _claim_or_wait(self, stop: asyncio.Event) -> None:
         self._wake.clear()
+        longest = POLL * (0.8 + 0.2 * random.random())
         try:
-            if most := self._claiming.most(len(self._in_hand)):
+            most = self._claiming.most(len(self._in_hand))
+            paced = self._yielding.most(time.monotonic()) if most else None
+            if most and paced != 0:
+                most = min(most, paced or most)
                 self._has_backlog = await self._claim(most) >= most
                 if self._has_backlog:
                     return
-            elif most := self._claiming.most_urgent(len(self._in_hand)):
-                await self._claim(most, last=Priority.REALTIME)
+            elif urgent := self._claiming.most_urgent(len(self._in_hand)):
+                await self._claim(urgent, last=Priority.REALTIME)
+            if paced == 0:
+                longest = self._yielding.rest()
         except PASSING as failure:
             log.warning("claim_failed", destination=self._destination.slug, reason=type(failure).__name__)
             await waiting.first(stop, seconds=_DATABASE_RETRY * (0.5 + random.random()))
             return
-        await waiting.first(self._wake, stop, seconds=POLL * (0.8 + 0.2 * random.random()))
+        await waiting.first(self._wake, stop, seconds=longest)
 
     async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
         """Claim lanes and begin with each; returns how many there were."""
         claimed = await asyncio.shield(
             self._transactions.run(lambda connection: self._claiming.claim(connection, limit, last), durable=False)
         )
-        lanes = [Lane(each.profile_id, each.priority, deque(each.messages)) for each in claimed.lanes]
-        self._in_hand.update(lanes)
+        now = time.monotonic()
+        lanes = [Lane(each.profile_id, each.priority, deque(each.messages), now - each.late) for each in claimed.lanes]
+        self._yielding.took(sum(1 for lane in lanes if lane.priority != Priority.REALTIME))
+        self._in_hand.add(lanes)
         self._roads.look(claimed.waiting, self._in_hand)
         for number, lane in enumerate(lanes, start=1):
-            lane.in_bulk = claimed.in_bulk.get(lane.profile_id)
+            if before := claimed.last.get(lane.profile_id):
+                lane.in_bulk = before.in_bulk
+                lane.settles_at = now + before.rest if before.in_bulk else 0.0
             self._advance(lane)
             if number % _LANES_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -229,6 +248,9 @@ class Line:
                     self._settler.settle(Failed(message=message, reason=reason, request={"call": call}))
                 case requests:
                     job = Job(lane, message, requests)
+                    if self._roads.must_wait(job, time.monotonic()):
+                        lane.wake_at = lane.settles_at
+                        break
                     self._pacers[self._roads.choose(job)].add(job)
                     return
         self._settler.leave(lane)
@@ -245,6 +267,7 @@ class Line:
     # --- requests and answers -----------------------------------------------------------------------------------
 
     async def _send(self, parcel: Parcel) -> None:
+        self._note_lateness(parcel)
         ended = await self._exchange.carry(parcel)
         self._count_rejections(ended)
         unclear: list[Job] = []
@@ -257,6 +280,13 @@ class Line:
                 await asyncio.sleep(0)
         if unclear:
             self._send_apart(Parcel(unclear))
+
+    def _note_lateness(self, parcel: Parcel) -> None:
+        now = time.monotonic()
+        for lane in (job.lane for job in parcel.jobs):
+            if lane.priority == Priority.REALTIME and lane.due_since is not None:
+                self._yielding.sent(now - lane.due_since, now)
+            lane.due_since = None
 
     def _ended(self, ended: Ended) -> None:
         job, answer = ended.job, ended.answer
@@ -297,6 +327,7 @@ class Line:
             job.number += 1
             self._pacers[job.request.budget].add(job)
             return
+        self._roads.delivered(job, time.monotonic())
         self._end(job, Taken(message=job.message))
 
     def _retry(self, job: Job, outcome: Retry, answer: Answer | None) -> None:
@@ -372,7 +403,7 @@ class Line:
         self._report.settled(flushed.done)
         for message in flushed.ended & self._going_on.keys():
             self._advance(self._going_on.pop(message))
-        self._in_hand.difference_update(flushed.released)
+        self._in_hand.remove(flushed.released)
         now = time.monotonic()
         for lane in flushed.released:
             if lane.wake_at is not None:

@@ -7,14 +7,15 @@ and what waits in a long line goes in bulk. Whoever was sent something keeps to 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from itertools import accumulate
 
 import orjson
 
-from engage_sync.delivery.work import Job, Lane
+from engage_sync.delivery.work import InHand, Job
 from engage_sync.destinations.protocol import Bulk, Destination
 from engage_sync.outbox.enqueue import Priority
+from engage_sync.outbox.roads import KEPT_FOR
 
 # A line that the single road works off within so many seconds doesn't go in bulk.
 _SECONDS: Mapping[Priority, float] = {Priority.REALTIME: 5.0, Priority.TICK: 5.0, Priority.FIRST_PUSH: 1.0}
@@ -26,7 +27,8 @@ class Roads:
     def __init__(self, destination: Destination) -> None:
         self._bulk = destination.bulk
         self._rates = destination.budgets
-        self._line: Mapping[Priority, int] = dict.fromkeys(Priority, 0)
+        self._waiting: dict[Priority, int] = dict.fromkeys(Priority, 0)
+        self._line: Mapping[Priority, int] = self._waiting
         self.most_to_count = 1 + int(max(_SECONDS.values()) * max(self._rates.values(), default=0.0))
 
     @property
@@ -34,11 +36,15 @@ class Roads:
         """Whether there is a choice that depends on what waits and what went before."""
         return self._bulk is not None and not self._bulk.is_always_used
 
-    def look(self, waiting: Mapping[Priority, int], in_hand: Collection[Lane]) -> None:
-        """How long the lines are: lanes that nobody has yet, and those that we have."""
-        counts = [waiting.get(priority, 0) for priority in Priority]
-        for lane in in_hand:
-            counts[lane.priority] += 1
+    @property
+    def has_bulk(self) -> bool:
+        """Whether it matters that a person's last message went in bulk."""
+        return self._bulk is not None
+
+    def look(self, waiting: Mapping[Priority, int], in_hand: InHand) -> None:
+        """How long the lines are: lanes that nobody has yet, of priorities that were looked at, and those we have."""
+        self._waiting.update(waiting)
+        counts = [self._waiting[priority] + in_hand.count(priority) for priority in Priority]
         # Whatever is more urgent stands before.
         self._line = dict(zip(Priority, accumulate(counts), strict=True))
 
@@ -55,6 +61,15 @@ class Roads:
             return job.request.budget
         job.lane.in_bulk = True
         return bulk
+
+    def delivered(self, job: Job, now: float) -> None:
+        """The destination took the job's message; `now` is on the monotonic clock."""
+        if job.lane.in_bulk:
+            job.lane.settles_at = now + KEPT_FOR
+
+    def must_wait(self, job: Job, now: float) -> bool:
+        """Whether the job would overtake, to harm, what its person was sent in bulk."""
+        return self._bulk is not None and job.lane.settles_at > now and self._bulk.must_follow(job.request)
 
     def _goes_in_bulk(self, bulk: Bulk, job: Job) -> bool:
         if bulk.is_always_used:

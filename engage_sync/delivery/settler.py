@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -144,7 +145,13 @@ class Settler:
         giving = [lane for lane in leaving if lane.profile_id not in unsettled]
         released = Released(set(), set(), set())
         if giving:
-            leases = [Leaving(lane.profile_id, lane.due_at) for lane in giving]
+            now = time.monotonic()
+            leases = [
+                Leaving(
+                    lane.profile_id, lane.due_at, rest=0.0 if lane.wake_at is None else max(0.0, lane.wake_at - now)
+                )
+                for lane in giving
+            ]
             released = lanes.release(connection, self._destination_id, self._worker_id, leases, self._request_timeout)
         if pause is not None:
             destinations_table.pause(connection, self._slug, pause)

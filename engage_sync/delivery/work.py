@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,11 +23,36 @@ class Lane:
     profile_id: int
     priority: int
     messages: deque[Message]
+    # Since when it is due, on this host's monotonic clock; None once something of it was sent.
+    due_since: float | None = None
     due_at: datetime | None = None
     # When to look for it again, on this host's monotonic clock.
     wake_at: float | None = None
     # The road that its last message took; None where it may take either.
     in_bulk: bool | None = None
+    # Until when what went in bulk may still be on its way through the destination, on the monotonic clock.
+    settles_at: float = 0.0
+
+
+class InHand:
+    """The lanes that are ours, with how many there are of each priority."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[int, set[Lane]] = {priority: set() for priority in Priority}
+
+    def __len__(self) -> int:
+        return sum(len(lanes) for lanes in self._lanes.values())
+
+    def count(self, priority: Priority) -> int:
+        return len(self._lanes[priority])
+
+    def add(self, lanes: Iterable[Lane]) -> None:
+        for lane in lanes:
+            self._lanes[lane.priority].add(lane)
+
+    def remove(self, lanes: Iterable[Lane]) -> None:
+        for lane in lanes:
+            self._lanes[lane.priority].discard(lane)
 
 
 @dataclass(eq=False, slots=True)

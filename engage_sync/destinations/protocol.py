@@ -116,6 +116,9 @@ class Bulk(Protocol):
     def budget_of(self, request: Request) -> str | None:
         """Which of the bulk requests it can be an entry of; None where it only goes by itself."""
 
+    def must_follow(self, request: Request) -> bool:
+        """Whether the request, which only goes by itself, does harm where it overtakes what went in bulk before it."""
+
     def join(self, requests: Sequence[Request]) -> Request:
         """One request of several of the same budget, or of a single one."""
 
@@ -158,6 +161,10 @@ class Destination(Protocol):
     @property
     def changes_emails(self) -> bool:
         """Whether a user's email is to be changed where a profile's one email is replaced; if not, it is a new user."""
+
+    @property
+    def has_one_user_a_user_id(self) -> bool:
+        """Whether users are told apart by their user id, so that two emails with one user id would be one user."""
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         """What to send for one Segment call, in order. A tuple is never empty. Total: raises on no JSON object.

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from engage_sync.database import pipeline
 from engage_sync.messages.message import Message, Subject
 from engage_sync.outbox.enqueue import Priority
+from engage_sync.profiles.companion import user_id_of
 
 # What is loaded of one person at once; the rest goes back to the end of the queue, so that nobody holds a worker.
 MESSAGES_A_LANE = 20
@@ -23,11 +24,15 @@ MESSAGES_A_LANE = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimedLane:
-    """A person's messages, in order; ours until released. `has_more`: not everything was loaded."""
+    """A person's messages, in order; ours until released. `has_more`: not everything was loaded.
+
+    `late`: for how many seconds it had been due.
+    """
 
     profile_id: int
     destination_id: int
     priority: int
+    late: float
     messages: tuple[Message, ...]
     has_more: bool
 
@@ -58,7 +63,8 @@ _LEASE = text(
     UPDATE lanes SET worker_id = :worker
     FROM due
     WHERE lanes.profile_id = due.profile_id AND lanes.destination_id = due.destination_id
-    RETURNING lanes.profile_id, lanes.priority, lanes.due_at
+    RETURNING lanes.profile_id, lanes.priority, lanes.due_at,
+              extract(epoch FROM clock_timestamp() - lanes.due_at)::float8 AS late
     """
 )
 # One person's lane alone, as the lease above takes any.
@@ -75,11 +81,12 @@ _LEASE_ONE = text(
     UPDATE lanes SET worker_id = :worker
     FROM due
     WHERE lanes.profile_id = due.profile_id AND lanes.destination_id = due.destination_id
-    RETURNING lanes.profile_id, lanes.priority, lanes.due_at
+    RETURNING lanes.profile_id, lanes.priority, lanes.due_at,
+              extract(epoch FROM clock_timestamp() - lanes.due_at)::float8 AS late
     """
 )
 _LOAD = text(
-    """
+    f"""
     SELECT message.id, message.profile_id, message.definition_id, message.identity_type, message.identity_value,
            message.call_type, message.value, message.told_version, message.as_of, identity.value AS user_id,
            definitions.public_id, definitions.kind, definitions.key, version.document -> 'sql' IS NOT NULL AS is_row,
@@ -97,13 +104,10 @@ _LOAD = text(
     LEFT JOIN definitions ON definitions.id = message.definition_id
     LEFT JOIN definition_versions AS version
       ON version.definition_id = message.definition_id AND version.version = message.definition_version
-    LEFT JOIN LATERAL (
-      SELECT identities.value FROM identities
-      WHERE identities.profile_id = message.profile_id AND identities.type = 'user_id'
-      ORDER BY identities.id LIMIT 1
-    ) AS identity ON true
+    LEFT JOIN LATERAL ({user_id_of("message.profile_id", "message.identity_type", "message.identity_value")})
+      AS identity ON true
     ORDER BY message.profile_id, message.id
-    """
+    """  # noqa: S608 - names of columns
 )
 # The worker's row is locked so that whoever takes over a dead worker's lanes sees either this start or none ever. Rows
 # that somebody else holds (an identify just being replaced) are not waited for. A message that was started before is
@@ -146,12 +150,19 @@ class Wanted:
 
 
 def claim(
-    connection: Connection, destination_id: int, worker_id: int, limit: int, *, last: Priority = Priority.FIRST_PUSH
+    connection: Connection,
+    destination_id: int,
+    worker_id: int,
+    limit: int,
+    *,
+    last: Priority = Priority.FIRST_PUSH,
+    user_id_once: bool = False,
 ) -> list[ClaimedLane]:
     """Lease up to `limit` due lanes, and load what waits in them; the most urgent first, the longest due first.
 
     A tenth of what is claimed is kept for the last priority while it has something; `last` leaves out what is less
     urgent than it. A lane may come empty, when its message was taken back. A paused destination has nothing due.
+    `user_id_once`: of several emails of a person only the first one has the user id beside it.
     """
     given = {"destination": destination_id, "worker": worker_id}
     kept = _tenth(limit) if last is Priority.FIRST_PUSH else 0
@@ -165,13 +176,15 @@ def claim(
         # The tenth was kept for nobody.
         lanes += _lease(connection, Priority.REALTIME, limit - len(lanes), given)
         lanes += _lease(connection, Priority.TICK, limit - len(lanes), given)
-    return _claimed(connection, destination_id, lanes)
+    return _claimed(connection, destination_id, lanes, user_id_once)
 
 
-def claim_of(connection: Connection, destination_id: int, worker_id: int, profile_id: int) -> list[ClaimedLane]:
+def claim_of(
+    connection: Connection, destination_id: int, worker_id: int, profile_id: int, *, user_id_once: bool = False
+) -> list[ClaimedLane]:
     """Lease one person's lane if it is due, and load what waits in it."""
     given = {"destination": destination_id, "worker": worker_id, "profile": profile_id}
-    return _claimed(connection, destination_id, pipeline.rows(connection, _LEASE_ONE, given))
+    return _claimed(connection, destination_id, pipeline.rows(connection, _LEASE_ONE, given), user_id_once)
 
 
 def start(
@@ -197,13 +210,16 @@ def start(
     return {row[0]: Started(attempts=row[1], first_started_at=row[2], started_at=row[3]) for row in rows}
 
 
-def _claimed(connection: Connection, destination_id: int, lanes: Sequence[Any]) -> list[ClaimedLane]:
-    waiting = _load(connection, destination_id, [lane.profile_id for lane in lanes])
+def _claimed(
+    connection: Connection, destination_id: int, lanes: Sequence[Any], user_id_once: bool
+) -> list[ClaimedLane]:
+    waiting = _load(connection, destination_id, [lane.profile_id for lane in lanes], user_id_once)
     return [
         ClaimedLane(
             profile_id=lane.profile_id,
             destination_id=destination_id,
             priority=lane.priority,
+            late=lane.late,
             messages=tuple(waiting.get(lane.profile_id, ())[:MESSAGES_A_LANE]),
             has_more=len(waiting.get(lane.profile_id, ())) > MESSAGES_A_LANE,
         )
@@ -223,11 +239,18 @@ def _lease(connection: Connection, priority: Priority, limit: int, given: dict[s
     return pipeline.rows(connection, _LEASE, {**given, "priority": int(priority), "limit": limit})
 
 
-def _load(connection: Connection, destination_id: int, profiles: Sequence[int]) -> dict[int, list[Message]]:
+def _load(
+    connection: Connection, destination_id: int, profiles: Sequence[int], user_id_once: bool
+) -> dict[int, list[Message]]:
     loaded: dict[int, list[Message]] = {}
     if not profiles:
         return loaded
-    given = {"profiles": list(profiles), "destination": destination_id, "messages": MESSAGES_A_LANE + 1}
+    given = {
+        "profiles": list(profiles),
+        "destination": destination_id,
+        "messages": MESSAGES_A_LANE + 1,
+        "user_id_once": user_id_once,
+    }
     for row in pipeline.rows(connection, _LOAD, given):
         loaded.setdefault(row.profile_id, []).append(_message(row, destination_id))
     return loaded

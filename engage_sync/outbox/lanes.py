@@ -17,10 +17,14 @@ from engage_sync.database import pipeline
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A lane to give back; `due_at` (the database's clock) is when its next message may go, None for at once."""
+    """A lane to give back; `due_at` (the database's clock) is when its next message may go, None for at once.
+
+    `rest`: not for so many seconds from now.
+    """
 
     profile_id: int
     due_at: datetime | None = None
+    rest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,12 @@ _WAIT = text(
     """
     UPDATE lanes
     SET worker_id = NULL,
-        due_at = greatest(coalesce(leaving.due_at, clock_timestamp()), (
+        due_at = greatest(coalesce(leaving.due_at, clock_timestamp() + leaving.rest * interval '1 second'), (
           SELECT max(messages.started_at) + CAST(:timeout AS float8) * interval '1 second' FROM messages
           WHERE messages.profile_id = lanes.profile_id AND messages.destination_id = lanes.destination_id
         ))
-    FROM unnest(CAST(:profiles AS bigint[]), CAST(:due AS timestamptz[])) AS leaving (profile_id, due_at)
+    FROM unnest(CAST(:profiles AS bigint[]), CAST(:due AS timestamptz[]), CAST(:rests AS float8[]))
+      AS leaving (profile_id, due_at, rest)
     WHERE lanes.destination_id = :destination AND lanes.profile_id = leaving.profile_id
     RETURNING lanes.profile_id
     """
@@ -104,6 +109,7 @@ def release(
         columns = {
             "profiles": [lane.profile_id for lane in staying],
             "due": [lane.due_at for lane in staying],
+            "rests": [lane.rest for lane in staying],
         }
         waiting = _profiles(connection, _WAIT, {"destination": destination_id, "timeout": timeout, **columns})
     unlocked = [profile for profile in profiles if profile not in locked]

@@ -7,6 +7,7 @@ message sent by the other road soon after could overtake them, so each person ke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -18,7 +19,7 @@ KEPT_FOR = 300.0
 # A message that was started before goes the way it went. statement_timestamp(), as partitions are left out by it.
 _LAST = text(
     """
-    SELECT lane.profile_id, coalesce(head.in_bulk, before.in_bulk) AS in_bulk
+    SELECT lane.profile_id, coalesce(head.in_bulk, before.in_bulk) AS in_bulk, before.rest
     FROM unnest(CAST(:profiles AS bigint[])) AS lane (profile_id)
     LEFT JOIN LATERAL (
       SELECT messages.in_bulk FROM messages
@@ -26,7 +27,10 @@ _LAST = text(
       ORDER BY messages.id LIMIT 1
     ) AS head ON true
     LEFT JOIN LATERAL (
-      SELECT delivered.in_bulk FROM delivered
+      SELECT delivered.in_bulk,
+             CAST(:kept_for AS float8)
+               - extract(epoch FROM statement_timestamp() - delivered.delivered_at)::float8 AS rest
+      FROM delivered
       WHERE delivered.profile_id = lane.profile_id AND delivered.destination_id = :destination
         AND delivered.delivered_at > statement_timestamp() - CAST(:kept_for AS float8) * interval '1 second'
       ORDER BY delivered.delivered_at DESC, delivered.id DESC LIMIT 1
@@ -46,22 +50,33 @@ _WAITING = text(
 )
 
 
-def last(connection: Connection, destination_id: int, profiles: Sequence[int]) -> dict[int, bool]:
-    """Whether each person's last message went in bulk. Left out: those who were sent nothing in the last minutes."""
+class Last(NamedTuple):
+    """The road of a person's last message, and for how many seconds more they keep to it."""
+
+    in_bulk: bool
+    rest: float
+
+
+def last(connection: Connection, destination_id: int, profiles: Sequence[int]) -> dict[int, Last]:
+    """By which road each person's last message went. Left out: those who were sent nothing in the last minutes."""
     if not profiles:
         return {}
     given = {"profiles": list(profiles), "destination": destination_id, "kept_for": KEPT_FOR}
-    return {row.profile_id: row.in_bulk for row in pipeline.rows(connection, _LAST, given)}
+    rows = pipeline.rows(connection, _LAST, given)
+    return {row.profile_id: Last(row.in_bulk, KEPT_FOR if row.rest is None else row.rest) for row in rows}
 
 
-def waiting(connection: Connection, destination_id: int, most: int) -> Mapping[Priority, int]:
-    """How many lanes are due that no worker has, of each priority up to `most`."""
+def waiting(
+    connection: Connection, destination_id: int, most: int, last: Priority = Priority.FIRST_PUSH
+) -> Mapping[Priority, int]:
+    """How many lanes are due that no worker has, of each priority up to `most`; of none less urgent than `last`."""
     given = {"destination": destination_id, "most": most}
     counts = pipeline.ask_each(
         connection,
         [
             pipeline.Query(_WAITING, {**given, "priority": int(priority)}, lambda rows: int(rows[0].lanes))
             for priority in Priority
+            if priority <= last
         ],
     )
-    return dict(zip(Priority, counts, strict=True))
+    return dict(zip(Priority, counts, strict=False))

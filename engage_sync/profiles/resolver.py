@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from engage_sync import errors
+from engage_sync.database import locks
+from engage_sync.database.locks import LockClass
 from engage_sync.ingest.calls import IncomingCall
 from engage_sync.profiles import accounts, store, traits
 from engage_sync.profiles import facts as reading
@@ -99,6 +101,9 @@ def resolve_facts(
             node.reasons.discard("identity")
             node.reasons.add("created")
     made = {id(node) for node in created}
+    if graph.email_changes:
+        # Whoever enqueues reads the emails and commits under a share of it: no message to the old email comes after.
+        locks.wait(connection, LockClass.EMAIL_CHANGE)
     store.move(connection, merges)
     accounts.move(connection, merges)
     store.write_profiles(

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from engage_sync.profiles.companion import user_id_of
+
 
 class Identity(NamedTuple):
     """Whom a destination is asked about; in the order of the keys that pages go by."""
@@ -72,22 +74,19 @@ _KNOWN_PAGE = text(
 _KNOWN_SAMPLE = text("SELECT value, type" + _KNOWN + "ORDER BY random() LIMIT :limit")
 _KNOWN_COUNT = text("SELECT count(*)" + _KNOWN)
 _STANDINGS = text(
-    """
-    SELECT person.value, person.type, definition.id AS definition_id, holder.profile_id, known.user_id,
+    f"""
+    SELECT person.value, person.type, definition.id AS definition_id, holder.profile_id, known.value AS user_id,
            snapshots.value::text AS wanted, told.version, told.confirmed_version, told.confirmed::text AS confirmed,
            coalesce(told.enqueued IS NOT NULL OR told.is_unknown, false) AS is_open
     FROM unnest(CAST(:values AS text[]), CAST(:types AS text[])) AS person (value, type)
     CROSS JOIN unnest(CAST(:definitions AS integer[])) AS definition (id)
     LEFT JOIN identities AS holder ON holder.value = person.value AND holder.type = person.type
-    LEFT JOIN LATERAL (
-      SELECT identities.value AS user_id FROM identities
-      WHERE identities.profile_id = holder.profile_id AND identities.type = 'user_id' ORDER BY identities.id LIMIT 1
-    ) AS known ON true
+    LEFT JOIN LATERAL ({user_id_of("holder.profile_id", "person.type", "person.value")}) AS known ON true
     LEFT JOIN snapshots ON snapshots.profile_id = holder.profile_id AND snapshots.definition_id = definition.id
     LEFT JOIN told ON told.identity_value = person.value AND told.identity_type = person.type
       AND told.destination_id = :destination AND told.definition_id = definition.id AND told.call_type = 'identify'
     ORDER BY person.value, person.type, definition.id
-    """
+    """  # noqa: S608 - names of columns
 )
 _COMPARED = """
     unnest(CAST(:values AS text[]), CAST(:types AS text[]), CAST(:versions AS integer[]),
@@ -184,9 +183,17 @@ def page(
 
 
 def standings(
-    connection: Connection, destination: int, definitions: Sequence[int], identities: Sequence[Identity]
+    connection: Connection,
+    destination: int,
+    definitions: Sequence[int],
+    identities: Sequence[Identity],
+    *,
+    user_id_once: bool,
 ) -> list[Standing]:
-    """What each of these identities was told of each definition, identity by identity."""
+    """What each of these identities was told of each definition, identity by identity.
+
+    `user_id_once`: of several emails of a person only the first one has the user id beside it.
+    """
     rows = connection.execute(
         _STANDINGS,
         {
@@ -194,6 +201,7 @@ def standings(
             "definitions": list(definitions),
             "values": [identity.value for identity in identities],
             "types": [identity.type for identity in identities],
+            "user_id_once": user_id_once,
         },
     )
     return [

@@ -189,18 +189,18 @@ class _Run:
                 if now.current_version != state.current_version or not now.enabled:
                     raise errors.ComputationFailed("The definition was changed meanwhile; compute it again.")
                 as_of = self._instant(connection, now)
-                batch = connection.execute(_NEXT, {"last": last, "limit": BATCH}).all()
+                step = self.context.pace.step(BATCH)
+                batch = connection.execute(_NEXT, {"last": last, "limit": step}).all()
                 if batch:
                     self._write(connection, batch, as_of, seen)
-                if len(batch) < BATCH:
+                if len(batch) < step:
                     self._end(connection, state, seen, as_of)
                     break
             last = batch[-1].profile_id
             done += len(batch)
             if self.watch:
                 self.watch(self.definition.key, done, total)
-            # A first push has hours at its destination's rate: meanwhile real time needs the processor more.
-            self.context.stopping.wait((time.perf_counter() - began) * self.context.rests)
+            self.context.stopping.wait(self.context.pace.rest(time.perf_counter() - began))
         if self.watch:
             self.watch(self.definition.key, total, total)
         with connection.begin():

@@ -18,6 +18,7 @@ from engage_sync.evaluation import dirty, evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope
 from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.sync.forwarding import NOWHERE, Routes
+from engage_sync.sync.pace import Pace
 from engage_sync.sync.telling import Alike
 
 # A definition's id and version, the scope, and the table of snapshots that it reads.
@@ -28,8 +29,8 @@ _Compiled = tuple[int, int, Scope, str]
 class Context:
     """What computing needs to know of the process: ids of its destinations by slug, and what is passed on to them.
 
-    `patience`: seconds that one statement of a run may take. `rests`: how long a run pauses after each of its
-    transactions, for each second that it took. `warehouse` is where SQL traits are read. `stopping` is set when the
+    `patience`: seconds that one statement of a run may take. `pace`: how a long one makes way for what is
+    urgent. `warehouse` is where SQL traits are read. `stopping` is set when the
     process is about to end. `routes` say whose calls are forwarded where; `alike` compares what those destinations hold
     that can be read.
     """
@@ -38,7 +39,7 @@ class Context:
     routes: Routes = NOWHERE
     alike: Mapping[int, Alike] = field(default_factory=dict, compare=False)
     patience: float = 600.0
-    rests: float = 0.0
+    pace: Pace = field(default_factory=Pace, compare=False)
     warehouse: Warehouse | None = field(default=None, compare=False)
     stopping: threading.Event = field(default_factory=threading.Event, compare=False)
 

@@ -210,7 +210,13 @@ class _Reconciling:
 
     def _standings(self, people: Sequence[Identity]) -> list[Standing]:
         with self.engine.begin() as connection:
-            return readback.standings(connection, self.destination_id, list(self.found), people)
+            return readback.standings(
+                connection,
+                self.destination_id,
+                list(self.found),
+                people,
+                user_id_once=self.destination.has_one_user_a_user_id,
+            )
 
     def _ask(
         self, people: Sequence[Identity], standings: Sequence[Standing], done: Callable[[int], None]

@@ -62,7 +62,14 @@ class Retelling:
             run=self.run,
         )
         as_of = states.instant(connection, state.as_of)
-        told = telling.tell(connection, [job], as_of=as_of, priority=Priority.FIRST_PUSH, alike=self.context.alike)
+        told = telling.tell(
+            connection,
+            [job],
+            as_of=as_of,
+            priority=Priority.FIRST_PUSH,
+            alike=self.context.alike,
+            emails_change=bool(self.context.routes.email_changes),
+        )
         self.messages.update(_kinds(told))
         self._evaluated += len(profiles)
         return len(told)

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeAlias
 import orjson
 from sqlalchemy import Connection
 
-from engage_sync.database import pipeline
+from engage_sync.database import locks, pipeline
+from engage_sync.database.locks import LockClass
 from engage_sync.database.pipeline import Query
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.versions import StoredDefinition
@@ -74,16 +75,21 @@ def tell(
     as_of: datetime,
     priority: Priority,
     alike: Mapping[int, Alike] = NOBODY_READS,
+    emails_change: bool = False,
 ) -> list[NewMessage]:
     """Enqueue what these profiles' identities must be told; returns the messages.
 
     In the transaction that writes the snapshots, under the definitions' locks: `after` these queries, which write them.
-    `alike` says of a destination, by its id, whether what it holds is what it would be told.
+    `alike` says of a destination, by its id, whether what it holds is what it would be told. `emails_change`: a
+    destination may be told to change somebody's email, after which the old one must not be told anything.
     """
     moved = [(job.definition.id, profile) for job in jobs for profile in job.moved]
     all_channels = [channel for job in jobs for channel in job.channels]
     affected = [(job.definition.id, profile) for job in jobs for profile in job.profiles]
     queries = [*after, *([telling.following(moved)] if moved else [])]
+    if emails_change:
+        # Before anything is written: whoever changes an email waits for this transaction, and has written nothing yet.
+        queries.insert(0, locks.sharing(LockClass.EMAIL_CHANGE))
     if not all_channels or not affected:
         pipeline.ask_each(connection, queries)
         return []

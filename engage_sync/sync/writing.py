@@ -77,7 +77,15 @@ def write(
         )
         for each in work
     ]
-    told = telling.tell(connection, jobs, after=queries, as_of=as_of, priority=priority, alike=context.alike)
+    told = telling.tell(
+        connection,
+        jobs,
+        after=queries,
+        as_of=as_of,
+        priority=priority,
+        alike=context.alike,
+        emails_change=bool(context.routes.email_changes),
+    )
     messages = Counter(message.definition_id for message in told)
     return {definition: Progress(tally=tally, messages=messages[definition]) for definition, tally in tallies.items()}
 

@@ -255,6 +255,18 @@ def test_allow_lets_only_its_domains_through_and_forgets_nobody(shop: Shop) -> N
     assert {user["dataFields"]["bought"] for user in shop.sandbox.users()} == {True}
 
 
+def test_doctor_says_what_several_emails_a_person_need(shop: Shop) -> None:
+    def told() -> str:
+        return str({finding["check"]: finding["detail"] for finding in shop.json("doctor")}["destination iterable"])
+
+    text = (shop.folder / "engage.yml").read_text()
+    assert "several emails" not in told()
+    shop.write("engage.yml", text.replace("settings: {", "settings: {project_type: hybrid, "))
+    assert "people with several emails need a project of type email" in told()
+    shop.write("engage.yml", (shop.folder / "engage.yml").read_text() + "limits: {email: 1}\n")
+    assert "several emails" not in told()
+
+
 def test_definition_that_sweeps_tells_everybody_that_it_is_gone(shop: Shop) -> None:
     file = "audiences/bought.yml"
     shop.write(file, f"name: bought\nquery: {BOUGHT}\non_delete: sweep\ndestinations: {{iterable: {BOTH}}}\n")

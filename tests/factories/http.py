@@ -41,6 +41,7 @@ class PlainDestination:
     secrets: tuple[str, ...] = (KEY,)
     integration: str | None = "Iterable"
     changes_emails: bool = False
+    has_one_user_a_user_id: bool = False
     bulk: Bulk | None = None
     requests_of: Callable[[Mapping[str, Any]], tuple[Request, ...] | Skipped | Refused] | None = None
 
@@ -77,6 +78,9 @@ class PlainBulk:
 
     def budget_of(self, request: Request) -> str | None:
         return "bulk"
+
+    def must_follow(self, request: Request) -> bool:
+        return False
 
     def join(self, requests: Sequence[Request]) -> Request:
         body = {"entries": [request.body for request in requests]}

@@ -73,6 +73,11 @@ class Shop:
         made = Deliverer(self.engine, {"iterable": self.destination}, Settings(**settings), direct_url=self.url)
         return asyncio.run(made.run_until_empty())
 
+    def deliver_once(self, **settings: Any) -> Report:
+        """What is due now, and no more."""
+        made = Deliverer(self.engine, {"iterable": self.destination}, Settings(**settings), direct_url=self.url)
+        return asyncio.run(made.run_once())
+
     def process(self, *calls: dict[str, Any]) -> Report:
         """Calls come in, and what follows from them is told."""
         self.send(*calls)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -133,6 +135,70 @@ def test_what_is_under_way_to_the_old_email_is_not_said_again(shop: Shop, sandbo
     shop.deliver()
     assert shop.said() == [("update", ("a@x.io", {"bought": True})), ("updateEmail", ("a@x.io", "b@x.io"))]
     assert shop.rows("SELECT identity_value, enqueued, confirmed FROM told") == [("b@x.io", None, True)]
+
+
+def test_a_run_under_way_as_the_email_changes_says_nothing_to_the_old_one_afterwards(
+    shop: Shop, sandbox: SandboxServer
+) -> None:
+    shop.apply(audience("bought", BOUGHT))
+    shop.send(identify("u1", "a@x.io"), bought())
+    shop.resolve()
+    with shop.engine.begin() as connection:
+        # Where a run has read the emails and not committed yet: it stops there for as long as we hold the lock.
+        connection.exec_driver_sql(
+            "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_advisory_xact_lock(99); RETURN new; END $$"
+        )
+        connection.exec_driver_sql("CREATE TRIGGER stop BEFORE INSERT ON told FOR EACH ROW EXECUTE FUNCTION stop()")
+    shop.send(identify("u1", "b@x.io"))
+    with ThreadPoolExecutor() as threads, shop.engine.connect() as holding:
+        holding.exec_driver_sql("SELECT pg_advisory_lock(99)")
+        computing = threads.submit(shop.compute)
+        wait_until(lambda: waiting_for_locks(shop) == 1)
+        changing = threads.submit(shop.resolve)
+        wait_until(lambda: changing.done() or waiting_for_locks(shop) == 2)
+        holding.exec_driver_sql("SELECT pg_advisory_unlock(99)")
+        computing.result()
+        changing.result()
+    shop.compute()
+    shop.deliver()
+    assert [user["email"] for user in sandbox.users()] == ["b@x.io"]
+    assert shop.said()[-1] == ("update", ("b@x.io", {"bought": True}))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it didn't come to that within 20 seconds")
+
+
+def waiting_for_locks(shop: Shop) -> int:
+    query = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+    )
+    ((count,),) = shop.rows(query)
+    return int(count)
+
+
+def test_the_change_does_not_overtake_what_went_in_bulk(
+    engine: Engine, database_url: str, sandbox: SandboxServer
+) -> None:
+    shop = connected_to_nothing(Shop(engine, database_url, sandbox, limits=ONE, email_change="update", bulk="always"))
+    shop.apply(audience("bought", BOUGHT))
+    shop.process(identify("u1", "a@x.io"), bought())
+    shop.send(identify("u1", "b@x.io"))
+    shop.resolve()
+    assert shop.deliver_once().delivered == 0
+    ((waits,),) = shop.rows("SELECT extract(epoch FROM due_at - now())::float8 FROM lanes")
+    assert 290 < waits <= 300
+    with shop.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE delivered SET delivered_at = delivered_at - interval '5 minutes'")
+        connection.exec_driver_sql("UPDATE lanes SET due_at = now()")
+    assert shop.deliver_once().delivered == 1
+    assert [user["email"] for user in sandbox.users()] == ["b@x.io"]
 
 
 def test_a_refused_change_is_a_dead_letter_and_both_emails_are_told_what_is_true_of_them(

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from engage_sync.destinations.iterable import answers
-from engage_sync.destinations.iterable.mapping import EVENTS_TRACK, USERS_UPDATE
+from engage_sync.destinations.iterable.mapping import EVENTS_TRACK, UPDATE_EMAIL, USERS_UPDATE
 from engage_sync.destinations.protocol import Answer, BulkLimits, Delivered, Outcome, Rejected, Request, Unclear
 
 BULK_UPDATE: Final = "/api/users/bulkUpdate"
@@ -58,6 +58,10 @@ class IterableBulk:
 
     def budget_of(self, request: Request) -> str | None:
         return _BUDGETS.get(request.path)
+
+    def must_follow(self, request: Request) -> bool:
+        """The email's change: what comes to the old email after it makes a new user of it."""
+        return request.path == UPDATE_EMAIL
 
     def join(self, requests: Sequence[Request]) -> Request:
         path, entries = _PATHS[requests[0].path]

@@ -46,6 +46,10 @@ class IterableDestination:
     def changes_emails(self) -> bool:
         return self.settings.email_change == "update"
 
+    @property
+    def has_one_user_a_user_id(self) -> bool:
+        return self.settings.project_type != "email"
+
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         return self._mapper.requests(call)
 

@@ -57,6 +57,10 @@ UNKNOWN_PREFIX: Final = "Iterable "
 # Read without regard to case: Iterable's own pages write emailUnSubscribe and emailUnsubscribe.
 _BY_LOWER_CASE: Final = {name.lower(): name for name in EVENTS}
 
+# An in-app message comes with all of its content, which no definition asks for.
+MAX_BYTES: Final = 1_000_000
+LEFT_OUT: Final = "left_out"
+
 # What Segment's spec calls otherwise, as text; Iterable's own fields stay beside it as they came.
 _IN_SPEC: Final = (
     ("email_id", "emailId"),
@@ -66,6 +70,11 @@ _IN_SPEC: Final = (
     ("link_id", "linkId"),
     ("link_url", "linkUrl"),
 )
+
+# Of a call, what stands around its properties: names, addresses and the user agent, twice.
+_BYTES_AROUND: Final = 8 * 1024
+_LONGEST_IN_CONTEXT: Final = 1_000
+_MOST_NAMES_LEFT_OUT: Final = 20
 
 # The email that Iterable makes up for a user who has only a userId.
 _PLACEHOLDER: Final = re.compile(r"@placeholder\.email\s*$", re.IGNORECASE)
@@ -84,7 +93,8 @@ def read(payload: Any) -> Webhook:
     """The webhook in a parsed body (see accept.parse).
 
     The same content gives the same messageId, in whatever order its fields are, so that what Iterable delivers again
-    counts once. Raises errors.CallInvalid with the field and what was expected of it.
+    counts once. What is too large for a call loses its largest properties, whose names stay, under `left_out`. Raises
+    errors.CallInvalid with the field and what was expected of it.
     """
     if not isinstance(payload, dict):
         raise errors.CallInvalid("body: expected a JSON object with email or userId, eventName and dataFields")
@@ -102,7 +112,7 @@ def read(payload: Any) -> Webhook:
             "messageId": "iterable-" + blake2b(facts.canonical(payload), digest_size=16).hexdigest(),
             "userId": user_id,
             "timestamp": iso_8601(fields.get("createdAt")),
-            "properties": _properties(fields),
+            "properties": _fitting(_properties(fields), accept.MAX_CALL_BYTES - _BYTES_AROUND),
             "context": _context(email, fields),
             # What Iterable told is never told to Iterable again, whoever its source is connected to.
             "integrations": {"All": True, "Iterable": False},
@@ -155,18 +165,38 @@ def _properties(fields: Mapping[str, Any]) -> dict[str, Any]:
     return properties
 
 
+def _fitting(properties: dict[str, Any], most: int) -> dict[str, Any]:
+    """The properties as far as they fit in so many bytes of JSON."""
+    sizes = {name: len(accept.encode({name: value})) for name, value in properties.items()}
+    total, left_out = sum(sizes.values()), []
+    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
+        if total <= most:
+            break
+        total += len(name) - sizes[name]
+        left_out.append(name)
+    if not left_out:
+        return properties
+    kept = {name: value for name, value in properties.items() if name not in left_out}
+    # Thousands of small ones may not even leave room for their names.
+    return {**kept, LEFT_OUT: sorted(left_out)[:_MOST_NAMES_LEFT_OUT]}
+
+
 def _specify(properties: dict[str, Any], name: str, value: Any) -> None:
     if isinstance(value, int | str) and not isinstance(value, bool):
         properties.setdefault(name, str(value))
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_IN_CONTEXT
 
 
 def _context(email: str | None, fields: Mapping[str, Any]) -> dict[str, Any]:
     context: dict[str, Any] = {"integration": {"name": "Iterable"}}
     if email is not None:
         context["traits"] = {"email": email}
-    if isinstance(fields.get("ip"), str):
+    if _is_short(fields.get("ip")):
         context["ip"] = fields["ip"]
-    if isinstance(fields.get("userAgent"), str):
+    if _is_short(fields.get("userAgent")):
         # The email spec says user_agent, where all other calls say userAgent.
         context["userAgent"] = context["user_agent"] = fields["userAgent"]
     return context

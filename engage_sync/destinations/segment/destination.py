@@ -60,6 +60,10 @@ class SegmentDestination:
     def changes_emails(self) -> bool:
         return False
 
+    @property
+    def has_one_user_a_user_id(self) -> bool:
+        return False
+
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         checked = passing.checked(call, most_bytes=MAX_CALL_BYTES)
         if isinstance(checked, Refused):

@@ -40,6 +40,10 @@ class WebhookDestination:
     def changes_emails(self) -> bool:
         return False
 
+    @property
+    def has_one_user_a_user_id(self) -> bool:
+        return False
+
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         if self._is_left_out(call):
             return Skipped(reason="the call's integrations leave webhooks out")

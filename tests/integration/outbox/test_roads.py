@@ -13,7 +13,8 @@ def last(outbox: Outbox, email: str = "ann@x.io") -> bool | None:
     """The road of a person's last message, None where it doesn't count any more."""
     with outbox.engine.begin() as connection:
         profile = outbox.profile(connection, email)
-        return roads.last(connection, outbox.destination, [profile]).get(profile)
+        found = roads.last(connection, outbox.destination, [profile]).get(profile)
+    return None if found is None else found.in_bulk
 
 
 def sent(outbox: Outbox, email: str, *, in_bulk: bool, ended: type = Taken) -> None:

@@ -47,7 +47,9 @@ def test_newer_message_stays_enqueued_and_the_newest_is_confirmed(outbox: Outbox
     (message,) = lane.messages[1:]
     outbox.start(
         worker,
-        ClaimedLane(profile_id=lane.profile_id, destination_id=1, priority=1, messages=(message,), has_more=False),
+        ClaimedLane(
+            profile_id=lane.profile_id, destination_id=1, priority=1, late=0.0, messages=(message,), has_more=False
+        ),
     )
     settling(outbox, worker, Taken(message=message))
     assert outbox.told() == [("ann@x.io", "identify", 3, None, False, 2)]

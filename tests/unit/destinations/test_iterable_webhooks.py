@@ -12,6 +12,7 @@ from engage_sync import errors
 from engage_sync.destinations import registry
 from engage_sync.destinations.iterable import webhooks
 from engage_sync.destinations.protocol import Skipped
+from engage_sync.ingest import accept
 from engage_sync.profiles import identifiers
 
 EMAIL = "ann@example.com"
@@ -73,6 +74,24 @@ SAMPLES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
 def webhook(event: str = "emailOpen", **fields: Any) -> dict[str, Any]:
     created = {"email": EMAIL, "createdAt": "2016-12-02 18:51:45 +00:00"}
     return {"email": EMAIL, "eventName": event, "dataFields": {**created, **fields}}
+
+
+def test_what_is_too_large_for_a_call_loses_its_largest_properties() -> None:
+    content = {"html": "<p>" + "x" * 40_000}
+    call = webhooks.read(webhook("inAppSend", **CAMPAIGN, inAppBody="y" * 50_000, content=content, note="z" * 900)).call
+    assert len(accept.encode(call)) <= accept.MAX_CALL_BYTES
+    assert call["properties"]["left_out"] == ["content", "inAppBody"]
+    assert call["properties"]["note"] == "z" * 900
+    assert SPRING.items() <= call["properties"].items()
+    assert not call["properties"].keys() & {"content", "inAppBody"}
+
+
+def test_thousands_of_properties_and_a_long_user_agent_fit_as_well() -> None:
+    fields = {f"field_{number}": "x" * 20 for number in range(20_000)}
+    call = webhooks.read(webhook("inAppSend", **CAMPAIGN, **fields, userAgent="u" * 50_000)).call
+    assert len(accept.encode(call)) <= accept.MAX_CALL_BYTES
+    assert len(call["properties"]["left_out"]) == 20
+    assert "userAgent" not in call["context"]
 
 
 @pytest.mark.parametrize(("event", "fields", "name", "added"), SAMPLES, ids=[sample[0] for sample in SAMPLES])
