@@ -160,6 +160,7 @@ def test_a_run_under_way_as_the_email_changes_says_nothing_to_the_old_one_afterw
         holding.exec_driver_sql("SELECT pg_advisory_unlock(99)")
         computing.result()
         changing.result()
+    shop.deliver()
     shop.compute()
     shop.deliver()
     assert [user["email"] for user in sandbox.users()] == ["b@x.io"]
