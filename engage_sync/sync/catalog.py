@@ -31,12 +31,13 @@ class Context:
     `patience`: seconds that one statement of a run may take. `rests`: how long a run pauses after each of its
     transactions, for each second that it took. `warehouse` is where SQL traits are read. `stopping` is set when the
     process is about to end. `routes` say whose calls are forwarded where; `alike` compares what those destinations hold
-    that can be read.
+    that can be read. `privacy_key` is the environment's half of what suppressed people are recognised by.
     """
 
     destinations: Mapping[str, int]
     routes: Routes = NOWHERE
     alike: Mapping[int, Alike] = field(default_factory=dict, compare=False)
+    privacy_key: bytes = field(default=b"", repr=False)
     patience: float = 600.0
     rests: float = 0.0
     warehouse: Warehouse | None = field(default=None, compare=False)
