@@ -48,7 +48,6 @@ _BY_PROFILE: Mapping[str, str] = {
     "identities": "profile_id",
     "merges": "profile_id",
     "lost_profiles": "profile_id",
-    "touches": "profile_id",
     "profiles": "id",
 }
 _ERASE = {
@@ -58,6 +57,13 @@ _ERASE = {
     )
     for table, column in _BY_PROFILE.items()
 }
+# The log has no index by people: this reads it all.
+_TOUCHES = text(
+    """
+    WITH gone AS (DELETE FROM touches WHERE profile_id = ANY(CAST(:profiles AS bigint[])) RETURNING profile_id)
+    SELECT profile_id, count(*) FROM gone GROUP BY profile_id
+    """
+)
 _TOUCH = text("INSERT INTO touches (profile_id, reasons) SELECT unnest(CAST(:ids AS bigint[])), ARRAY['identity']")
 
 
@@ -65,6 +71,12 @@ def events(connection: Connection, profiles: Sequence[int]) -> tuple[Erased, boo
     """Delete some events; what went, and whether there may be more."""
     rows = connection.execute(_EVENTS, {"profiles": list(profiles), "limit": EVENTS_A_STEP}).all()
     return {profile: Counter(events=number) for profile, number in rows}, sum(row[1] for row in rows) >= EVENTS_A_STEP
+
+
+def touches(connection: Connection, profiles: Sequence[int]) -> Erased:
+    """Delete from the log of touches. Only before `people`, whose own touch computations under way still need."""
+    rows = connection.execute(_TOUCHES, {"profiles": list(profiles)})
+    return {profile: Counter(touches=number) for profile, number in rows}
 
 
 def people(connection: Connection, profiles: Sequence[int]) -> Erased:

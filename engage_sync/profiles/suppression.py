@@ -56,6 +56,7 @@ _LIFT = text("DELETE FROM suppressions WHERE request_id = ANY(CAST(:requests AS 
 _UNMARK = text(
     "DELETE FROM suppressed_profiles WHERE request_id = ANY(CAST(:requests AS bigint[])) RETURNING profile_id"
 )
+_IS_MARKED = text("SELECT EXISTS (SELECT FROM suppressed_profiles WHERE profile_id = :profile)")
 _COUNT = text("UPDATE installation SET suppressed_calls = suppressed_calls + :calls")
 
 
@@ -226,6 +227,11 @@ def mark(connection: Connection, profiles: Mapping[int, int]) -> None:
     """Nothing is sent to these profiles; the request of each."""
     if profiles:
         connection.execute(_MARK, {"profiles": list(profiles), "requests": list(profiles.values())})
+
+
+def is_marked(connection: Connection, profile: int) -> bool:
+    """Whether nothing is sent to this profile."""
+    return bool(connection.execute(_IS_MARKED, {"profile": profile}).scalar_one())
 
 
 def unmark(connection: Connection, requests: Sequence[int]) -> list[int]:

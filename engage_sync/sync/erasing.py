@@ -67,7 +67,7 @@ def erase(engine: Engine, requests: Sequence[int]) -> list[int]:
     unfinished = _load(engine, requests)
     if not unfinished:
         return []
-    _steps(engine, unfinished)
+    _steps(engine, unfinished, is_first=True)
     with engine.connect() as connection:
         try:
             connection.execute(_PATIENCE)
@@ -78,7 +78,7 @@ def erase(engine: Engine, requests: Sequence[int]) -> list[int]:
             return [request.id for request in unfinished]
         finally:
             connection.rollback()
-    _steps(engine, unfinished)
+    _steps(engine, unfinished, is_first=False)
     ids = [request.id for request in unfinished]
 
     def finish(connection: Connection) -> None:
@@ -97,7 +97,7 @@ def resume(engine: Engine) -> int:
     return len(left)
 
 
-def _steps(engine: Engine, requests: Sequence[PrivacyRequest]) -> None:
+def _steps(engine: Engine, requests: Sequence[PrivacyRequest], *, is_first: bool) -> None:
     owners = {profile: request.id for request in requests for profile in request.profiles}
     profiles = sorted(owners)
     if not profiles:
@@ -114,6 +114,9 @@ def _steps(engine: Engine, requests: Sequence[PrivacyRequest]) -> None:
         _note(connection, owners, erased)
         return has_more
 
+    def touches(connection: Connection) -> None:
+        _note(connection, owners, profiles_erasing.touches(connection, profiles))
+
     def people(connection: Connection) -> None:
         # Who shares an account with them is found while nobody joins it.
         locks.wait(connection, locks.LockClass.RESOLVER)
@@ -124,6 +127,8 @@ def _steps(engine: Engine, requests: Sequence[PrivacyRequest]) -> None:
     _step(engine, snapshots)
     while _step(engine, events):
         pass
+    if is_first:
+        _step(engine, touches)
     _step(engine, people)
 
 
