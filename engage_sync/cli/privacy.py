@@ -253,8 +253,8 @@ def _undo(runtime: Runtime, asked: list[Identifier], by: str, *, json: bool) -> 
     output.out.print(f"Lifted: {len(done.requests):,}.")
     if done.unknown:
         output.say(f"Not suppressed: {done.unknown:,}.")
-    if done.requests:
-        output.say("A destination that forgot somebody may refuse their data for ever.")
+    if done.forgotten:
+        output.say(f"{done.forgotten:,} of them were forgotten; Iterable refuses their data for good.")
 
 
 def _document(done: use_case.Outcome) -> dict[str, Any]:

@@ -78,15 +78,16 @@ _LEASE_ONE = text(
     RETURNING lanes.profile_id, lanes.priority, lanes.due_at
     """
 )
+# Whether somebody is suppressed is looked up by key: for an EXISTS the planner reads all who are.
 _LOAD = text(
     """
     SELECT message.id, message.profile_id, message.definition_id, message.identity_type, message.identity_value,
            message.call_type, message.value, message.told_version, message.as_of, identity.value AS user_id,
            definitions.public_id, definitions.kind, definitions.key, version.document -> 'sql' IS NOT NULL AS is_row,
            message.call, sources.slug AS source,
-           message.call_type <> 'forget' AND EXISTS (
-             SELECT FROM suppressed_profiles WHERE suppressed_profiles.profile_id = message.profile_id
-           ) AS is_suppressed,
+           message.call_type <> 'forget' AND (
+             SELECT true FROM suppressed_profiles AS silent WHERE silent.profile_id = message.profile_id
+           ) IS NOT NULL AS is_suppressed,
            CASE WHEN message.call_type = 'track'
              THEN version.document #> ARRAY['destinations', destinations.slug, 'track'] END AS track
     FROM unnest(CAST(:profiles AS bigint[])) AS lane (profile_id)
@@ -125,9 +126,9 @@ _START = text(
       JOIN destinations ON destinations.id = messages.destination_id AND destinations.paused_at IS NULL
       WHERE (messages.started_at IS NULL OR wanted.again
              OR messages.started_at <= clock_timestamp() - CAST(:timeout AS float8) * interval '1 second')
-        AND (messages.call_type = 'forget' OR NOT EXISTS (
-          SELECT FROM suppressed_profiles WHERE suppressed_profiles.profile_id = messages.profile_id
-        ))
+        AND (messages.call_type = 'forget' OR (
+          SELECT true FROM suppressed_profiles AS silent WHERE silent.profile_id = messages.profile_id
+        ) IS NULL)
       FOR NO KEY UPDATE OF messages SKIP LOCKED
     ), clock AS MATERIALIZED (
       SELECT clock_timestamp() AS now

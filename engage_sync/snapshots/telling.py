@@ -103,7 +103,8 @@ _NEEDED = text(
            NOT is_unknown AND coalesce(confirmed = wanted, NOT has_value) AS is_settled,
            coalesce(is_adopted, false) AS is_adopted
     FROM compared
-    WHERE NOT EXISTS (SELECT FROM suppressed_profiles WHERE suppressed_profiles.profile_id = compared.profile_id)
+    -- By key: for an EXISTS the planner reads all who are suppressed.
+    WHERE (SELECT true FROM suppressed_profiles AS silent WHERE silent.profile_id = compared.profile_id) IS NULL
       AND CASE
       WHEN is_succeeded THEN current IS NOT NULL
       WHEN is_unknown AND enqueued IS NULL THEN has_value OR confirmed IS NOT NULL

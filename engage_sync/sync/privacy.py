@@ -57,9 +57,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Undone:
-    """`requests` were lifted; `unknown` of the identifiers aren't suppressed; to `profiles` may be sent again."""
+    """`requests` were lifted, `forgotten` of them of people whose data is gone; to `profiles` may be sent again.
+
+    `unknown` of the people aren't suppressed.
+    """
 
     requests: list[int]
+    forgotten: int
     unknown: int
     profiles: int
 
@@ -153,7 +157,8 @@ def undo(engine: Engine, context: Context, asked: Sequence[Identifier], undone_b
         _complete(connection, people)
         by = suppression.known(connection, key, {each for person in people for each in person.known_as})
         requests = sorted(set(by.values()))
-        if any(each.finished_at is None for each in privacy.load(connection, requests)):
+        before = privacy.load(connection, requests)
+        if any(each.finished_at is None for each in before):
             raise errors.UsageError("Somebody of them is being forgotten just now; forget them again to finish that.")
         suppression.lift(connection, requests)
         profiles = suppression.unmark(connection, requests)
@@ -162,7 +167,8 @@ def undo(engine: Engine, context: Context, asked: Sequence[Identifier], undone_b
             channels.notify(connection, channels.TOUCHES)
         privacy.undo(connection, requests, undone_by)
         unknown = sum(1 for person in people if not person.known_as & by.keys())
-        return Undone(requests=requests, unknown=unknown, profiles=len(profiles))
+        forgotten = sum(1 for each in before if each.kind is Kind.FORGET)
+        return Undone(requests=requests, forgotten=forgotten, unknown=unknown, profiles=len(profiles))
 
     return resolving.retried(engine, lift)
 

@@ -64,7 +64,9 @@ def test_suppressing_and_taking_it_back(shop: Shop) -> None:
     for later in (14, 15):
         (run,) = shop.json("sync", "--as-of", T.replace(hour=later).isoformat())
         assert run["sent"] == 0
-    assert shop.json("suppress", "u1@x.io", "--undo") == {"requests": [1], "unknown": 0, "profiles": 1}
+    assert shop.json("suppress", "u1@x.io", "--undo") == {
+        "requests": [1], "forgotten": 0, "unknown": 0, "profiles": 1,
+    }  # fmt: skip
     shown = shop.run("suppress", "u1@x.io", "--undo")
     assert "Not suppressed: 1" in shown.stderr
     assert shop.json("privacy")[0]["status"] == "undone"

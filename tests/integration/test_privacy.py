@@ -621,3 +621,37 @@ def test_identifiers_as_people_write_them(asked: str, expected: tuple[str, str])
 def test_what_is_no_identifier(asked: str) -> None:
     with pytest.raises(errors.UsageError):
         privacy.parse(asked)
+
+
+def test_what_was_forgotten_may_come_in_again_but_not_back(shop: Shop) -> None:
+    shop.process(*ann())
+    forget(shop, ANN)
+    shop.deliver()
+    done = undo(shop, "user_id:user-ann-17")
+    assert (done.forgotten, done.profiles) == (1, 0)
+    shop.send(*ann())
+    assert shop.resolve().stored == 5
+    shop.compute()
+    assert forget(shop, ANN).known == 1
+    shop.deliver()
+    assert mentions(shop.engine, *ANN_S) == []
+
+
+def test_undoing_waits_until_forgetting_is_finished(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.process(*ann())
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "erase", lambda engine, requests: list(requests))
+        forget(shop, ANN)
+    with pytest.raises(errors.UsageError, match="being forgotten just now"):
+        undo(shop, ANN)
+
+
+def test_who_was_suppressed_can_still_be_forgotten_and_is_suppressed_once(shop: Shop) -> None:
+    shop.process(*ann())
+    suppress(shop, OLD)
+    assert forget(shop, ANN).known == 1
+    shop.deliver()
+    assert mentions(shop.engine, *ANN_S) == []
+    assert shop.rows("SELECT DISTINCT request_id FROM suppressions") == [(2,)]
+    assert undo(shop, OLD).requests == [2]
+    assert shop.rows("SELECT count(*) FROM suppressions") == [(0,)]
