@@ -15,7 +15,10 @@ from engage_sync.database import migrate
 from engage_sync.definitions.model import DestinationConfig, Workspace
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
+from engage_sync.outbox import forgetting
+from engage_sync.profiles import privacy, suppression
 from engage_sync.settings import Settings, environment_of
+from engage_sync.sync import erasing
 
 _UNKNOWN = text(
     """
@@ -53,7 +56,7 @@ def examine(settings: Settings) -> list[Finding]:
     try:
         engine = database.create_engine(database.database_url(settings), application="engage-sync doctor")
         with engine.connect() as connection:
-            findings.extend(_database(connection))
+            findings.extend(_database(connection, settings))
         engine.dispose()
     except (errors.EngageSyncError, OperationalError, InterfaceError) as failure:
         known = failure if isinstance(failure, errors.EngageSyncError) else database.unavailable(failure)
@@ -77,7 +80,7 @@ def _destination(config: DestinationConfig, limits: Mapping[str, int]) -> Findin
     return Finding(check=f"destination {config.slug}", ok=True, detail=detail)
 
 
-def _database(connection: Connection) -> list[Finding]:
+def _database(connection: Connection, settings: Settings) -> list[Finding]:
     number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
     revision, head = migrate.current_revision(connection), migrate.head_revision()
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
@@ -116,4 +119,29 @@ def _database(connection: Connection) -> list[Finding]:
         )
         for row in connection.execute(_UNKNOWN)
     )
+    return [*found, *_privacy(connection, settings)]
+
+
+def _privacy(connection: Connection, settings: Settings) -> list[Finding]:
+    """What is left of people who were to be forgotten, and whether they would be known again."""
+    key = settings.privacy_key.get_secret_value().encode() if settings.privacy_key is not None else b""
+    where = "half of it in ENGAGE_SYNC_PRIVACY_KEY" if key else "all of it in the database"
+    try:
+        suppression.require_key(connection, key)
+        found = [Finding(check="privacy key", ok=True, detail=where)]
+    except errors.UsageError as wrong:
+        found = [Finding(check="privacy key", ok=False, detail=str(wrong))]
+    for each in forgetting.still_open(connection):
+        detail = f"{each.waiting:,} identifiers wait to be forgotten there"
+        if each.is_paused:
+            detail += f", and it is paused: engage-sync resume {each.destination}"
+        if each.refused:
+            detail += f"; {each.refused:,} were refused: engage-sync dead-letters list --destination {each.destination}"
+        found.append(
+            Finding(check=f"forget {each.destination}", ok=not (each.is_paused or each.refused), detail=detail)
+        )
+    left = privacy.unfinished(connection, older_than=2 * erasing.ABANDONED_AFTER)
+    if left:
+        detail = f"{len(left):,} requests to forget somebody aren't finished: `up` goes on, or run forget again"
+        found.append(Finding(check="forget", ok=False, detail=detail))
     return found

@@ -29,6 +29,7 @@ from engage_sync.destinations.settings import nearest
 from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.ingest.sources import ensure_sources
 from engage_sync.outbox import destinations_table
+from engage_sync.profiles import suppression
 from engage_sync.settings import Settings, environment_of
 from engage_sync.sync.catalog import Context
 from engage_sync.sync.forwarding import Routes
@@ -142,6 +143,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             migrate.ensure_partitions(connection)
             sources = ensure_sources(connection, [source.slug for source in workspace.sources])
             destinations = destinations_table.ensure(connection, [config.slug for config in workspace.destinations])
+            suppression.require_key(connection, _privacy_key(settings))
             if copies.is_copy(connection):
                 for slug in destinations:
                     destinations_table.pause(connection, slug, copies.REASON)
@@ -190,10 +192,15 @@ def _context(
         destinations=destinations,
         routes=routes,
         alike=alike,
+        privacy_key=_privacy_key(settings),
         patience=settings.compute_timeout,
         warehouse=warehouse,
         stopping=stopping,
     )
+
+
+def _privacy_key(settings: Settings) -> bytes:
+    return settings.privacy_key.get_secret_value().encode() if settings.privacy_key is not None else b""
 
 
 def deliverer(parts: Runtime, listener: Listener | None = None, *, only: int | None = None) -> Deliverer:

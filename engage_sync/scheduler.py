@@ -33,7 +33,7 @@ from engage_sync.snapshots import states
 from engage_sync.snapshots.runs import Cause
 from engage_sync.snapshots.states import State
 from engage_sync.sync import compute as computation
-from engage_sync.sync import retention, sweeping
+from engage_sync.sync import erasing, retention, sweeping
 from engage_sync.sync.batches import RunReport, compute_one
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.ingest import resolve_inbox
@@ -161,9 +161,10 @@ class Scheduler:
 
     def resolve(self) -> int:
         """Resolve one batch of the inbox; returns how many calls it took."""
-        taken = resolve_inbox(self._engine, self._limits, routes=self._context.routes).taken
+        context = self._context
+        taken = resolve_inbox(self._engine, self._limits, routes=context.routes, privacy_key=context.privacy_key).taken
         if taken:
-            self._context.pace.urgent()
+            context.pace.urgent()
         return taken
 
     # --- what takes long ----------------------------------------------------------------------------------------
@@ -245,6 +246,7 @@ class Scheduler:
             coalesce=True,
             next_run_time=clock.now(),
         )
+        timer.add_job(self._guarded(self._forget), "interval", minutes=1, max_instances=1, coalesce=True)
         timer.add_job(self._guarded(self._upkeep), "interval", hours=1, max_instances=1, coalesce=True)
         timer.start()
         try:
@@ -318,6 +320,10 @@ class Scheduler:
         retention.clean(self._engine, self._keep)
         # What an apply began and couldn't end.
         sweeping.sweep(self._engine, self._context)
+
+    def _forget(self) -> None:
+        # What a `forget` began and couldn't end.
+        erasing.resume(self._engine)
 
     # --- what is due --------------------------------------------------------------------------------------------
 

@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     api_token: SecretStr | None = Field(
         default=None, description="Bearer token of /metrics and the management API; made by `init` where unset."
     )
+    privacy_key: SecretStr | None = Field(
+        default=None,
+        description="Half of the key of the hashes by which suppressed people are recognised; made by `init`. Never"
+        " lose or change it. Unset: the whole key is in the database.",
+    )
     database_pool: int = Field(default=10, ge=2, le=200, description="Database connections of one process.")
     request_timeout: float = Field(default=10.0, gt=0, le=60, description="Seconds for one request to a destination.")
     max_in_flight: int = Field(default=64, ge=1, le=1000, description="Requests of one process under way at once.")

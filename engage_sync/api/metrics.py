@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import sqlalchemy.exc
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from sqlalchemy import Connection, Engine, text
 
@@ -33,6 +33,15 @@ _DEAD_LETTERS = text(
     SELECT destinations.slug, count(dead_letters.id)
     FROM destinations LEFT JOIN dead_letters
       ON dead_letters.destination_id = destinations.id AND dead_letters.status = 'open'
+    GROUP BY destinations.slug
+    """
+)
+_DROPPED = text("SELECT suppressed_calls FROM installation")
+_FORGETS = text(
+    """
+    SELECT destinations.slug, count(privacy_answers.id)
+    FROM destinations LEFT JOIN privacy_answers
+      ON privacy_answers.destination_id = destinations.id AND privacy_answers.status IN ('waiting', 'refused')
     GROUP BY destinations.slug
     """
 )
@@ -106,6 +115,14 @@ def read_gauges(connection: Connection) -> Iterator[Metric]:
     for slug, letters in connection.execute(_DEAD_LETTERS):
         dead.add_metric([slug], letters)
     yield dead
+    dropped = connection.execute(_DROPPED).scalar_one()
+    yield CounterMetricFamily("engage_sync_calls_suppressed", "Calls of suppressed people, dropped.", value=dropped)
+    forgets = GaugeMetricFamily(
+        "engage_sync_forgets_open", "Identifiers that a destination has still to forget.", labels=["destination"]
+    )
+    for slug, number in connection.execute(_FORGETS):
+        forgets.add_metric([slug], number)
+    yield forgets
     members = GaugeMetricFamily("engage_sync_definition_members", "Profiles in it.", labels=["key", "kind"])
     computed = GaugeMetricFamily(
         "engage_sync_definition_computed_timestamp_seconds", "When it was last computed.", labels=["key", "kind"]

@@ -75,6 +75,7 @@ from engage_sync.cli import (  # noqa: E402
     operations,
     past,
     previews,
+    privacy,
     reading,
     repairing,
     serving,
@@ -94,5 +95,6 @@ for group in (
     past,
     operations,
     repairing,
+    privacy,
 ):
     group.register(app)

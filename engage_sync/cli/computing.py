@@ -138,7 +138,10 @@ def _compute(
 
 def _resolve_inbox(runtime: Runtime) -> None:
     """What came by HTTP and still lies in the inbox belongs to now."""
-    while ingest.resolve_inbox(runtime.engine, runtime.workspace.limits, routes=runtime.context.routes).taken:
+    context = runtime.context
+    while ingest.resolve_inbox(
+        runtime.engine, runtime.workspace.limits, routes=context.routes, privacy_key=context.privacy_key
+    ).taken:
         pass
 
 

@@ -96,7 +96,7 @@ def import_files(
                 files,
                 source_id,
                 runtime.workspace.limits,
-                ImportOptions(mapping=mapping, routes=runtime.context.routes),
+                ImportOptions(mapping=mapping, routes=runtime.context.routes, privacy_key=runtime.context.privacy_key),
                 progress=show,
             )
     row = {name: getattr(report, name) for name in report.__dataclass_fields__}
@@ -108,6 +108,8 @@ def import_files(
         {"read": "read", "stored": "stored", "duplicates": "known before", "rejected": "rejected",
          "profiles": "new profiles", "seconds": "seconds", "rate": "rows a second"},
     )  # fmt: skip
+    if report.suppressed:
+        output.say(f"{report.suppressed:,} rows of suppressed people were dropped.")
     if report.rejected:
         output.say("Rejected rows, with reasons: " + ", ".join(f"{file}.rejects.jsonl" for file in files))
 

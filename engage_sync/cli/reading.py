@@ -72,6 +72,8 @@ def profile(
 def show_profile(found: dict[str, Any]) -> None:
     """A profile as tables."""
     output.out.print(f"Profile {found['profile_id']}, since {output.shown(found['created_at'])}")
+    if found["is_suppressed"]:
+        output.out.print("Suppressed: nothing of them is taken in, and nothing is sent to them.")
     output.table(found["identities"], {"type": "type", "value": "value", "source": "source"}, title="Identities")
     traits = [{"name": name, "value": value} for name, value in found["traits"].items()]
     if traits:

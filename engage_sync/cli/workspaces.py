@@ -45,7 +45,7 @@ def init(
     """
     target = folder or current(context).workspace
     token = secrets.token_urlsafe(24)
-    written = example.write_example(target, secrets.token_urlsafe(24), token)
+    written = example.write_example(target, secrets.token_urlsafe(24), token, secrets.token_urlsafe(32))
     for path in written:
         output.say(f"wrote {path}")
     output.say(f"The token of /metrics and the management API, kept in {target / '.env'}: {token}")

@@ -90,6 +90,8 @@ def _configure(data: Path, *, scratch: bool) -> None:
         "random_page_cost = 1.1\n"
         "wal_compression = on\n"
         "autovacuum_naptime = 15s\n"
+        # The details of an error quote rows.
+        "log_error_verbosity = terse\n"
         "timezone = 'UTC'\n"
         "log_timezone = 'UTC'\n" + (_SCRATCH if scratch else "")
     )

@@ -51,6 +51,8 @@ def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-s
         pool_use_lifo=True,
         json_serializer=_dump,
         json_deserializer=orjson.loads,
+        # What goes wrong is logged, and people's data with it.
+        hide_parameters=True,
         connect_args={
             **_KEEPALIVE,
             "connect_timeout": 10,

@@ -24,6 +24,7 @@ class LockClass(IntEnum):
     WORKER = 4_205
     DEFINITIONS_CHANGE = 4_206
     EMAIL_CHANGE = 4_207
+    PRIVACY = 4_208
 
 
 _ATTEMPT = text("SELECT pg_try_advisory_xact_lock(:lock, :number)")
@@ -34,6 +35,8 @@ _ATTEMPT_EACH = text(
     WHERE pg_try_advisory_xact_lock(:lock, number)
     """
 )
+# A session's lock, given back in the same row.
+_PASS = text("SELECT id, pg_advisory_lock(:lock, id), pg_advisory_unlock(:lock, id) FROM definitions ORDER BY id")
 _WAIT_FOR_EACH = text(
     """
     SELECT number, pg_advisory_xact_lock(:lock, number)
@@ -55,6 +58,14 @@ def sharing(lock: LockClass) -> Query[None]:
 def attempt(connection: Connection, lock: LockClass, number: int = 0) -> bool:
     """Take the lock for this transaction if it is free; say whether it was."""
     return bool(pipeline.rows(connection, _ATTEMPT, {"lock": int(lock), "number": number})[0][0])
+
+
+def pass_all_definitions(connection: Connection) -> None:
+    """Wait for whoever holds a definition just now, one after the other, and hold none.
+
+    Whatever a computation read before this began is written when it ends.
+    """
+    connection.execute(_PASS, {"lock": int(LockClass.DEFINITION)}).all()
 
 
 def attempting_each(lock: LockClass, numbers: Sequence[int]) -> Query[set[int]]:

@@ -82,6 +82,12 @@ installation = Table(
     # The server and database that it is bound to; another one is a copy.
     Column("system_identifier", BigInteger),
     Column("database_oid", BigInteger),
+    # Half of the key that suppressed people are recognised by; the other half may be kept apart, in the environment,
+    # and `privacy_check` tells whether it is the one that was used.
+    Column("privacy_salt", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("privacy_check", Uuid),
+    # Calls of suppressed people that were dropped, by nobody's name.
+    Column("suppressed_calls", BigInteger, nullable=False, server_default=text("0")),
 )
 
 # --- 1. facts come in (written by ingest/) ------------------------------------------------------------------------
@@ -226,6 +232,44 @@ events = Table(
     PrimaryKeyConstraint("profile_id", "name", "timestamp", "id"),
     Index("ix_events_name_timestamp", "name", "timestamp", postgresql_include=["profile_id"]),
     Index("ix_events_future", "name", "timestamp", postgresql_where=text("timestamp > received_at")),
+)
+
+# Who asked to be left alone or forgotten, without a word about who they are: what is kept to show that it was done.
+# `profiles` are those (internal ids) of which something may be left, null when nothing is; `deleted` the number of rows
+# by table. Written by profiles/privacy.
+privacy_requests = Table(
+    "privacy_requests",
+    metadata,
+    identity(),
+    Column("kind", Text, nullable=False),
+    Column("asked_at", Instant, nullable=False, server_default=NOW),
+    Column("asked_by", Text, nullable=False),
+    Column("was_known", Boolean, nullable=False),
+    Column("profiles", ARRAY(BigInteger)),
+    Column("withdrawn", Integer, nullable=False, server_default=text("0")),
+    Column("deleted", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("finished_at", Instant),
+    Column("undone_at", Instant),
+    Column("undone_by", Text),
+    Index("ix_privacy_requests_unfinished", "id", postgresql_where=text("finished_at IS NULL")),
+)
+
+# Keyed hashes of all identifiers of those people; written by profiles/suppression.
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("digest", Uuid, primary_key=True),
+    Column("request_id", BigInteger, nullable=False, index=True),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+)
+
+# Profiles to whom nothing is sent: those of suppressed people, and until they are gone of people who are being
+# forgotten. Written by profiles/suppression.
+suppressed_profiles = Table(
+    "suppressed_profiles",
+    metadata,
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("request_id", BigInteger, nullable=False, index=True),
 )
 
 # Who was touched, and why: 'event:<name>', 'trait:<name>', 'definition:<key>', 'account' (belongs to another one, or to
@@ -506,6 +550,22 @@ dead_letters = Table(
     Column("call", JSONB),
     Index(None, "profile_id"),
     Index("ix_dead_letters_open", "id", postgresql_where=text("status = 'open'")),
+)
+
+# What each destination answered when it was asked to forget somebody: one row an identity that it was asked for, or one
+# that says why it wasn't. Written by outbox/forgetting.
+privacy_answers = Table(
+    "privacy_answers",
+    metadata,
+    identity(),
+    Column("request_id", BigInteger, nullable=False, index=True),
+    Column("destination_id", SmallInteger, nullable=False),
+    Column("identity_type", Text),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("asked_at", Instant, nullable=False, server_default=NOW),
+    Column("answered_at", Instant),
+    Index("ix_privacy_answers_open", "destination_id", postgresql_where=text("status IN ('waiting', 'refused')")),
 )
 
 # One row a budget, shared by all workers: the instant of the next free slot.

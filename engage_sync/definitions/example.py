@@ -19,11 +19,12 @@ FILES = {
 GITIGNORE = ".gitignore"
 
 
-def write_example(path: Path, write_key: str, api_token: str) -> list[Path]:
+def write_example(path: Path, write_key: str, api_token: str, privacy_key: str) -> list[Path]:
     """Writes a workspace that loads as it stands into the folder, made if need be; returns the files written.
 
-    .env gets the two secrets: `write_key` of the source `web`, `api_token` of the management API. A .gitignore that is
-    there already gets the lines that it lacks. Raises UsageError, and writes nothing, if any other of the files exists.
+    .env gets the secrets: `write_key` of the source `web`, `api_token` of the management API, and `privacy_key`. A
+    .gitignore that is there already gets the lines that it lacks. Raises UsageError, and writes nothing, if any other
+    of the files exists.
     """
     if path.exists() and not path.is_dir():
         raise errors.UsageError(f"{path} is a file; expected a folder for the workspace")
@@ -35,7 +36,9 @@ def write_example(path: Path, write_key: str, api_token: str) -> list[Path]:
     for name, template_name in FILES.items():
         text = template.joinpath(*template_name.split("/")).read_text(encoding="utf-8")
         if name == ".env":
-            text = text.replace("{write_key}", write_key).replace("{api_token}", api_token)
+            secrets = {"{write_key}": write_key, "{api_token}": api_token, "{privacy_key}": privacy_key}
+            for name_in_text, secret in secrets.items():
+                text = text.replace(name_in_text, secret)
         target = path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         _write(target, text, secret=name == ".env")

@@ -233,6 +233,9 @@ class Line:
         """Go on with the lane's next message; give the lane back after the last one."""
         while lane.messages and not self._closing:
             message = lane.messages.popleft()
+            if message.is_suppressed:
+                self._settler.settle(Taken(message=message, withheld=True))
+                continue
             call = render(message, self._sender)
             if call is None:
                 self._settler.settle(Taken(message=message, skipped=True))

@@ -169,8 +169,10 @@ class Destination(Protocol):
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         """What to send for one Segment call, in order. A tuple is never empty. Total: raises on no JSON object.
 
-        Beside Segment's there is one type of our own, for those that change emails:
-        `{"type": "email_change", "previousEmail", "email", "userId"}`.
+        Beside Segment's there are two types of our own. For those that change emails:
+        `{"type": "email_change", "previousEmail", "email", "userId"}`. And to forget somebody for good, by a user id or
+        by an email: `{"type": "forget", "messageId", "userId" or "traits": {"email"}}`; Skipped where a destination
+        takes no such request.
         """
 
     def signature(self, body: bytes, at: int) -> Mapping[str, str]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from engage_sync.profiles import identifiers
+from engage_sync.profiles.identifiers import EMAIL, USER_ID, Identifier
 
 EMAIL_CHANGE = "email_change"
+FORGET = "forget"
 
 
 def forwardable(call: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -30,6 +32,21 @@ def forwardable(call: Mapping[str, Any]) -> dict[str, Any] | None:
 def email_change(*, before: str, after: str, user_id: str) -> dict[str, Any]:
     """The call by which a destination learns that the user with one email has another."""
     return {"type": EMAIL_CHANGE, "previousEmail": before, "email": after, "userId": user_id}
+
+
+def forget(identifier: Identifier, message_id: str) -> dict[str, Any]:
+    """The call by which a destination learns that it has to forget whoever has this email or user id."""
+    type_, value = identifier
+    who = {"userId": value} if type_ == USER_ID else {"traits": {"email": value}}
+    return {"type": FORGET, "messageId": message_id, **who}
+
+
+def addressed(call: Mapping[str, Any]) -> set[Identifier]:
+    """Whomever a destination may take a call to be about."""
+    found = [email for email in _emails(call) if isinstance(email, str)]
+    users = [each for name in ("userId", "previousId") if isinstance(each := call.get(name), str)]
+    emails = {(EMAIL, each.strip().lower()) for each in (*found, *users) if "@" in each}
+    return emails | {(USER_ID, each) for each in users}
 
 
 def known_as(call: Mapping[str, Any]) -> str | None:

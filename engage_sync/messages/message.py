@@ -27,7 +27,8 @@ class Message:
 
     `user_id` is the profile's, and goes along; the identity that is told is `identity_type` and `identity_value`.
     A `call` is said as it stands, and no definition's: one of the source with this slug, or, without a source, that an
-    email changed. `as_of` is when it happened.
+    email changed, or that somebody has to be forgotten. `as_of` is when it happened. `is_suppressed`: nothing may be
+    said to them.
     """
 
     id: int
@@ -44,3 +45,4 @@ class Message:
     subject: Subject | None
     source: str | None = None
     call: dict[str, Any] | None = None
+    is_suppressed: bool = False

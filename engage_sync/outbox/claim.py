@@ -85,12 +85,16 @@ _LEASE_ONE = text(
               extract(epoch FROM clock_timestamp() - lanes.due_at)::float8 AS late
     """
 )
+# Whether somebody is suppressed is looked up by key: for an EXISTS the planner reads all who are.
 _LOAD = text(
     f"""
     SELECT message.id, message.profile_id, message.definition_id, message.identity_type, message.identity_value,
            message.call_type, message.value, message.told_version, message.as_of, identity.value AS user_id,
            definitions.public_id, definitions.kind, definitions.key, version.document -> 'sql' IS NOT NULL AS is_row,
            message.call, sources.slug AS source,
+           message.call_type <> 'forget' AND (
+             SELECT true FROM suppressed_profiles AS silent WHERE silent.profile_id = message.profile_id
+           ) IS NOT NULL AS is_suppressed,
            CASE WHEN message.call_type = 'track'
              THEN version.document #> ARRAY['destinations', destinations.slug, 'track'] END AS track
     FROM unnest(CAST(:profiles AS bigint[])) AS lane (profile_id)
@@ -124,8 +128,11 @@ _START = text(
       JOIN lanes ON lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id
       JOIN worker ON worker.id = lanes.worker_id
       JOIN destinations ON destinations.id = messages.destination_id AND destinations.paused_at IS NULL
-      WHERE messages.started_at IS NULL OR wanted.again
-         OR messages.started_at <= clock_timestamp() - CAST(:timeout AS float8) * interval '1 second'
+      WHERE (messages.started_at IS NULL OR wanted.again
+             OR messages.started_at <= clock_timestamp() - CAST(:timeout AS float8) * interval '1 second')
+        AND (messages.call_type = 'forget' OR (
+          SELECT true FROM suppressed_profiles AS silent WHERE silent.profile_id = messages.profile_id
+        ) IS NULL)
       FOR NO KEY UPDATE OF messages SKIP LOCKED
     ), clock AS MATERIALIZED (
       SELECT clock_timestamp() AS now
@@ -193,7 +200,7 @@ def start(
     """Mark messages as started, and return those that really are, by id. Commit before anything is sent.
 
     Left out is what is gone or moved, what is not leased by this worker any more, what a request of may still be on its
-    way (`timeout` seconds since it started), and everything of a paused destination.
+    way (`timeout` seconds since it started), everything of a paused destination, and of suppressed people.
     """
     rows = pipeline.rows(
         connection,
@@ -275,4 +282,5 @@ def _message(row: Any, destination_id: int) -> Message:
         subject=subject,
         source=row.source,
         call=row.call,
+        is_suppressed=row.is_suppressed,
     )

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from engage_sync.database import channels
-from engage_sync.outbox import lanes
+from engage_sync.messages.forwarded import FORGET
+from engage_sync.outbox import forgetting, lanes
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.snapshots import settled
 from engage_sync.snapshots.settled import Ended, ToldKey
@@ -73,7 +74,11 @@ _LIST = text(
     + _CHOSEN
     + "ORDER BY dead_letters.id DESC LIMIT :limit"
 )
-_DISCARD = text("UPDATE dead_letters SET status = 'discarded' WHERE" + _CHOSEN)  # noqa: S608 - constants of this module
+_DISCARD = text(
+    "UPDATE dead_letters SET status = 'discarded' WHERE"  # noqa: S608 - constants of this module
+    + _CHOSEN
+    + "RETURNING call_type, value::text"
+)
 _LOCK = text(
     """
     SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version, value::text,
@@ -132,7 +137,11 @@ def discard(
     connection: Connection, ids: Sequence[int] | None = None, *, destination: str | None = None, key: str | None = None
 ) -> int:
     """Give up open dead letters for good; returns how many. They stay listed under their status."""
-    return connection.execute(_DISCARD, _chosen(ids, destination, key, "open")).rowcount
+    rows = connection.execute(_DISCARD, _chosen(ids, destination, key, "open")).all()
+    # They name whom nobody should be able to name any more.
+    given_up = [int(row.value) for row in rows if row.call_type == FORGET]
+    forgetting.answered(connection, "discarded", dict.fromkeys(given_up))
+    return len(rows)
 
 
 def replay(
@@ -159,6 +168,8 @@ def replay(
     connection.execute(_MARK, {"ids": sorted(overtaken), "status": "obsolete"})
     connection.execute(_MARK, {"ids": [row.id for row in again], "status": "replayed"})
     connection.execute(_APPEND, {"ids": [row.id for row in again]})
+    waiting = [int(row.value) for row in again if row.call_type == FORGET]
+    forgetting.answered(connection, "waiting", dict.fromkeys(waiting))
     told = [(_key(row), row) for row in again]
     settled.restore(
         connection, [Ended(key=each, told_version=row.told_version, value=row.value) for each, row in told if each]

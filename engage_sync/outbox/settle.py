@@ -6,7 +6,7 @@ still this worker's is settled: another one may have begun the message anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -14,8 +14,9 @@ import orjson
 from sqlalchemy import Connection, text
 
 from engage_sync.database import channels, pipeline
-from engage_sync.messages.forwarded import EMAIL_CHANGE
+from engage_sync.messages.forwarded import EMAIL_CHANGE, FORGET
 from engage_sync.messages.message import Message
+from engage_sync.outbox import forgetting
 from engage_sync.profiles import store
 from engage_sync.snapshots import emails, settled
 from engage_sync.snapshots.settled import Ended, ToldKey
@@ -98,7 +99,7 @@ _TAKEN = text(
                              in_bulk)
       SELECT id, destination_id, profile_id, definition_id, definition_version, run_id, identity_type, identity_value,
              call_type, value, told_version, as_of, enqueued_at, attempts, source_id, coalesce(in_bulk, false)
-      FROM gone WHERE id <> ALL(CAST(:skipped AS bigint[]))
+      FROM gone WHERE id <> ALL(CAST(:skipped AS bigint[])) AND call_type <> 'forget'
     )
     SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version, value::text
     FROM gone
@@ -195,6 +196,7 @@ def _take(connection: Connection, worker_id: int, taken: Sequence[Taken]) -> set
     settled.confirm(connection, [_ended(row) for row in told if row.id not in withheld])
     # Whoever looks next must not take it for told, nor for what was confirmed before.
     settled.withdraw(connection, [_ended(row, is_unknown=True) for row in told if row.id in withheld])
+    _answer(connection, rows, {each.message.id: each for each in taken})
     return {row.id for row in rows}
 
 
@@ -212,7 +214,30 @@ def _fail(connection: Connection, worker_id: int, failed: Sequence[Failed]) -> s
     unknown = {each.message.id for each in failed if each.is_unknown}
     _split_emails(connection, [row for row in rows if row.call_type == EMAIL_CHANGE])
     settled.withdraw(connection, [_ended(row, row.id in unknown) for row in rows if row.definition_id is not None])
+    _answer(connection, rows, {each.message.id: each for each in failed})
     return {row.id for row in rows}
+
+
+def _answer(connection: Connection, rows: Sequence[Any], ended: Mapping[int, Taken | Failed]) -> None:
+    """What a destination said that was to forget somebody, goes on record without whom it was about."""
+    by_status: dict[str, dict[int, str | None]] = {}
+    for row in rows:
+        if row.call_type != FORGET:
+            continue
+        status: str
+        reason: str | None
+        match ended[row.id]:
+            case Taken(withheld=True):
+                status, reason = "withheld", "allow lets no such email through"
+            case Taken(skipped=True):
+                status, reason = "unsupported", None
+            case Taken():
+                status, reason = "taken", None
+            case Failed(reason=said):
+                status, reason = "refused", forgetting.nameless(said, row.identity_value)
+        by_status.setdefault(status, {})[int(row.value)] = reason
+    for status, answers in by_status.items():
+        forgetting.answered(connection, status, answers)
 
 
 def _split_emails(connection: Connection, changes: Sequence[Any]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, text
 
 from engage_sync import errors
+
+# What a profile's use_… id goes by where identifiers are expected.
+PUBLIC_ID = "public_id"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +31,13 @@ _BY_IDENTIFIER = text(
     WHERE identities.type = :type AND identities.value = :value
     """
 )
+_BY_PUBLIC_IDS = text(
+    """
+    SELECT public_id, id FROM profiles WHERE public_id = ANY(CAST(:values AS text[]))
+    UNION ALL
+    SELECT public_id, profile_id FROM merges WHERE public_id = ANY(CAST(:values AS text[]))
+    """
+)
 _BY_PUBLIC_ID = text(
     """
     SELECT id, public_id, created_at, is_known FROM profiles WHERE public_id = :value
@@ -36,6 +47,11 @@ _BY_PUBLIC_ID = text(
     LIMIT 1
     """
 )
+
+
+def by_public_ids(connection: Connection, public_ids: Sequence[str]) -> dict[str, int]:
+    """The internal ids of those profiles that there are, merged away or not."""
+    return dict(connection.execute(_BY_PUBLIC_IDS, {"values": list(public_ids)}).tuples().all()) if public_ids else {}
 
 
 def find(connection: Connection, identifier: str) -> Found:

@@ -16,12 +16,13 @@ from engage_sync import errors
 from engage_sync.database import locks
 from engage_sync.database.locks import LockClass
 from engage_sync.ingest.calls import IncomingCall
-from engage_sync.profiles import accounts, store, traits
+from engage_sync.profiles import accounts, store, suppression, traits
 from engage_sync.profiles import facts as reading
 from engage_sync.profiles.accounts import Grouped
 from engage_sync.profiles.facts import Facts
 from engage_sync.profiles.graph import EmailChange, Graph, Node
 from engage_sync.profiles.identifiers import ANONYMOUS_ID, EMAIL, USER_ID, Identifier
+from engage_sync.profiles.suppression import DatabaseHalf
 
 Rejection = tuple[int, str]
 
@@ -33,11 +34,14 @@ class Resolved:
     `rejected` are (index of the call, reason); `adjusted_timestamps` counts calls whose time of arrival stands in for
     an unusable timestamp; `merges` are (lost profile, kept profile), each lost one once, with its final home: the
     caller moves what later stages hold. `touched` and `created` count profiles. `nodes` are the new calls in their
-    order, and whom each is about (see `homes`); `email_changes` are in the order of their calls.
+    order, and whom each is about (see `homes`); `email_changes` are in the order of their calls. `suppressed` counts
+    calls of people from whom nothing is taken in; `half` is what they are asked for with, None where there are none.
     """
 
     stored: int
     duplicates: int
+    suppressed: int
+    half: DatabaseHalf | None
     rejected: list[Rejection]
     adjusted_timestamps: int
     merges: list[tuple[int, int]]
@@ -54,10 +58,12 @@ class Resolved:
             yield facts, profile
 
 
-def resolve(connection: Connection, calls: Sequence[IncomingCall], limits: Mapping[str, int]) -> Resolved:
+def resolve(
+    connection: Connection, calls: Sequence[IncomingCall], limits: Mapping[str, int], *, privacy_key: bytes = b""
+) -> Resolved:
     """Resolve normalised calls in the order of their arrival. `limits`: how many identifiers of a type one may have."""
     found, rejected = read_facts(calls, limits)
-    return resolve_facts(connection, found, limits, rejected)
+    return resolve_facts(connection, found, limits, rejected, privacy_key=privacy_key)
 
 
 def read_facts(calls: Iterable[IncomingCall], limits: Mapping[str, int]) -> tuple[list[Facts], list[Rejection]]:
@@ -80,11 +86,18 @@ def read_one(
 
 
 def resolve_facts(
-    connection: Connection, found: Sequence[Facts], limits: Mapping[str, int], rejected: list[Rejection]
+    connection: Connection,
+    found: Sequence[Facts],
+    limits: Mapping[str, int],
+    rejected: list[Rejection],
+    *,
+    privacy_key: bytes = b"",
 ) -> Resolved:
     """The part of `resolve` that follows `read_facts`."""
-    store.prepare(connection)
-    new = _without_duplicates(connection, found)
+    half = store.prepare(connection)
+    silence = suppression.among(connection, half, privacy_key, suppression.of_facts(found))
+    heard = suppression.hear(silence, found) if silence else found
+    new = _without_duplicates(connection, heard)
     graph = _graph(connection, new, limits)
     nodes = [(call, graph.resolve(call)) for call in new]
     events = [(node, call.event_row) for call, node in nodes if call.event is not None]
@@ -119,7 +132,9 @@ def resolve_facts(
     store.write_received(connection, new)
     return Resolved(
         stored=len(new),
-        duplicates=len(found) - len(new),
+        duplicates=len(heard) - len(new),
+        suppressed=len(found) - len(heard),
+        half=half,
         rejected=rejected,
         adjusted_timestamps=sum(call.is_adjusted for call in new),
         merges=merges,

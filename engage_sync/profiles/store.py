@@ -13,12 +13,18 @@ from engage_sync.ingest import accept
 from engage_sync.profiles.facts import Facts, canonical
 from engage_sync.profiles.graph import COUNTED_EVENTS, Node
 from engage_sync.profiles.identifiers import Identifier
+from engage_sync.profiles.suppression import DatabaseHalf
 from engage_sync.profiles.traits import Needed, Row, Trait
 
 # A batch is small beside its tables, but their statistics lag behind an import: without this the planner now and then
 # reads a whole table per batch.
 _BY_INDEX = text(
-    "SELECT set_config('enable_seqscan', 'off', true) AS scan, set_config('enable_hashjoin', 'off', true) AS join_"
+    """
+    SELECT set_config('enable_seqscan', 'off', true) AS scan, set_config('enable_hashjoin', 'off', true) AS join_,
+           CASE WHEN EXISTS (SELECT FROM suppressions) THEN privacy_salt::text END AS salt,
+           privacy_check::text AS kept_check
+    FROM installation
+    """
 )
 
 _RECEIVED = text(
@@ -63,9 +69,10 @@ _TRAITS_SINGLE = text(
 _NEW_IDS = text("SELECT nextval(pg_get_serial_sequence('profiles', 'id')) FROM generate_series(1, :number)")
 
 
-def prepare(connection: Connection) -> None:
-    """Settings for the rest of the transaction."""
-    pipeline.rows(connection, _BY_INDEX, {})
+def prepare(connection: Connection) -> DatabaseHalf | None:
+    """Settings for the rest of the transaction. Returns what suppressed people are asked for with, if there are any."""
+    found = pipeline.rows(connection, _BY_INDEX, {})[0]
+    return DatabaseHalf(found.salt, found.kept_check) if found.salt is not None else None
 
 
 def seen(connection: Connection, source_id: int, digests: Sequence[bytes]) -> set[bytes]:

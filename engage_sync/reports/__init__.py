@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from engage_sync.definitions.versions import StoredDefinition
-from engage_sync.profiles import finding
+from engage_sync.profiles import finding, suppression
 from engage_sync.reports.past import first_change, history, history_of_person
 
 __all__ = [
@@ -234,6 +234,7 @@ def profile(connection: Connection, identifier: str, *, events: int = 50) -> dic
         "profile_id": found.public_id,
         "created_at": found.created_at,
         "is_known": found.is_known,
+        "is_suppressed": suppression.is_marked(connection, found.id),
         "identities": [dict(row._mapping) for row in connection.execute(_IDENTITIES, given)],
         "traits": {row.name: row.value for row in connection.execute(_TRAITS, given)},
         "accounts": [dict(row._mapping) for row in connection.execute(_ACCOUNTS, {**given, "limit": _ACCOUNTS_SHOWN})],

@@ -5,7 +5,8 @@ difference. Writes `told`, in the caller's transaction and under the definition'
 
 Whom a person is told as: each email; the user id for want of one. An identity is told the value of the profile that
 holds it now; if none holds it, that there is none. A user id that was told for want of an email is succeeded by the
-first email, and hears nothing more (in the destination both are one user). Source: docs/decisions/0005-telling.md.
+first email, and hears nothing more (in the destination both are one user). Suppressed people are told nothing.
+Source: docs/decisions/0005-telling.md.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ _NEEDED = text(
            NOT is_unknown AND coalesce(confirmed = wanted, NOT has_value) AS is_settled,
            coalesce(is_adopted, false) AS is_adopted
     FROM compared
-    WHERE CASE
+    -- By key: for an EXISTS the planner reads all who are suppressed.
+    WHERE (SELECT true FROM suppressed_profiles AS silent WHERE silent.profile_id = compared.profile_id) IS NULL
+      AND CASE
       WHEN is_succeeded THEN current IS NOT NULL
       WHEN is_unknown AND enqueued IS NULL THEN has_value OR confirmed IS NOT NULL
       WHEN current IS NULL THEN has_value

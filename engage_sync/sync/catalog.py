@@ -32,12 +32,13 @@ class Context:
     `patience`: seconds that one statement of a run may take. `pace`: how a long one makes way for what is
     urgent. `warehouse` is where SQL traits are read. `stopping` is set when the
     process is about to end. `routes` say whose calls are forwarded where; `alike` compares what those destinations hold
-    that can be read.
+    that can be read. `privacy_key` is the environment's half of what suppressed people are recognised by.
     """
 
     destinations: Mapping[str, int]
     routes: Routes = NOWHERE
     alike: Mapping[int, Alike] = field(default_factory=dict, compare=False)
+    privacy_key: bytes = field(default=b"", repr=False)
     patience: float = 600.0
     pace: Pace = field(default_factory=Pace, compare=False)
     warehouse: Warehouse | None = field(default=None, compare=False)

@@ -19,10 +19,12 @@ from engage_sync.ingest.calls import IncomingCall
 from engage_sync.messages import forwarded
 from engage_sync.outbox import calls as outbox_calls
 from engage_sync.outbox.calls import NewCall
+from engage_sync.profiles import suppression
 from engage_sync.profiles.facts import Facts
 from engage_sync.profiles.graph import EmailChange
 from engage_sync.profiles.identifiers import EMAIL
 from engage_sync.profiles.resolver import Resolved
+from engage_sync.profiles.suppression import DatabaseHalf
 from engage_sync.snapshots import emails
 
 
@@ -40,10 +42,18 @@ class Routes:
 NOWHERE = Routes()
 
 
-def pass_on(connection: Connection, routes: Routes, resolved: Resolved, calls: Sequence[IncomingCall]) -> None:
+def pass_on(
+    connection: Connection,
+    routes: Routes,
+    resolved: Resolved,
+    calls: Sequence[IncomingCall],
+    *,
+    privacy_key: bytes = b"",
+) -> None:
     """Enqueue what a batch has to pass on, in its order, in the transaction that resolved it.
 
-    `calls` are those that the facts' positions count; none where what was resolved is not to be passed on.
+    `calls` are those that the facts' positions count; none where what was resolved is not to be passed on. Nor is what
+    would reach somebody suppressed, whoever said it.
     """
     changes = {change.position: change for change in resolved.email_changes} if routes.email_changes else {}
     if not changes and not (calls and routes.sources):
@@ -52,12 +62,23 @@ def pass_on(connection: Connection, routes: Routes, resolved: Resolved, calls: S
     for facts, profile in resolved.homes():
         change = changes.get(facts.position)
         if change is not None:
+            waiting = _without_suppressed(connection, waiting, resolved.half, privacy_key)
             outbox_calls.append(connection, waiting)
             _change_email(connection, routes.email_changes, change, profile, binary.instant(facts.timestamp))
             waiting = []
         if calls:
             waiting += _forwarded(routes, facts, profile, calls[facts.position])
-    outbox_calls.append(connection, waiting)
+    outbox_calls.append(connection, _without_suppressed(connection, waiting, resolved.half, privacy_key))
+
+
+def _without_suppressed(
+    connection: Connection, waiting: list[NewCall], half: DatabaseHalf | None, privacy_key: bytes
+) -> list[NewCall]:
+    if half is None or not waiting:
+        return waiting
+    named = [forwarded.addressed(orjson.loads(each.call)) for each in waiting]
+    silence = suppression.among(connection, half, privacy_key, set().union(*named))
+    return [each for each, theirs in zip(waiting, named, strict=True) if not theirs & silence.identifiers]
 
 
 def _forwarded(routes: Routes, facts: Facts, profile: int, call: IncomingCall) -> list[NewCall]:

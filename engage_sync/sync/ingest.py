@@ -7,20 +7,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
 
 from engage_sync.database import channels, locks
 from engage_sync.ingest import accept, files, inbox
 from engage_sync.ingest.calls import FileRow, IncomingCall
 from engage_sync.ingest.mapping import RowMapping
-from engage_sync.profiles import resolver
+from engage_sync.profiles import resolver, suppression
 from engage_sync.profiles.facts import Facts
 from engage_sync.sync import resolving
 from engage_sync.sync.forwarding import NOWHERE, Routes
@@ -28,8 +27,6 @@ from engage_sync.sync.resolving import Totals
 
 # A batch's fixed costs are some twenty statements; above a few thousand calls they don't count any more.
 BATCH = 5_000
-# A merge may meet a computation in a deadlock; Postgres ends one of them, and trying again is all there is to do.
-_ATTEMPTS = 5
 _NOW = text("SELECT clock_timestamp()")
 # The batches of an import needn't wait for the disk one by one: the last commit of a file waits for all of them, and
 # an import that a crash cut short is run again.
@@ -41,11 +38,15 @@ _MAX_QUOTED = 2_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolveReport:
-    """What became of one batch of the inbox. `is_standing_by`: another process is the resolver; nothing was done."""
+    """What became of one batch of the inbox; calls of `suppressed` people were dropped.
+
+    `is_standing_by`: another process is the resolver; nothing was done.
+    """
 
     taken: int = 0
     stored: int = 0
     duplicates: int = 0
+    suppressed: int = 0
     rejected: int = 0
     adjusted_timestamps: int = 0
     merges: int = 0
@@ -63,15 +64,17 @@ class ImportOptions:
     mapping: RowMapping | None = None
     batch_size: int = BATCH
     routes: Routes = NOWHERE
+    privacy_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportReport:
-    """What became of the rows of some files; `profiles` are those that appeared."""
+    """What became of the rows of some files; `profiles` are those that appeared, `suppressed` rows were dropped."""
 
     read: int = 0
     stored: int = 0
     duplicates: int = 0
+    suppressed: int = 0
     rejected: int = 0
     adjusted_timestamps: int = 0
     profiles: int = 0
@@ -79,20 +82,22 @@ class ImportReport:
 
 
 def resolve_inbox(
-    engine: Engine, limits: Mapping[str, int], batch_size: int = BATCH, *, routes: Routes = NOWHERE
+    engine: Engine,
+    limits: Mapping[str, int],
+    batch_size: int = BATCH,
+    *,
+    routes: Routes = NOWHERE,
+    privacy_key: bytes = b"",
 ) -> ResolveReport:
     """Resolve the oldest calls of the inbox in one transaction, and pass them on; not where another process does."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with engine.begin() as connection:
-                return _resolve_inbox(connection, limits, batch_size, routes)
-        except DBAPIError as failure:
-            if attempt == _ATTEMPTS or not resolving.is_transient(failure):
-                raise
-    raise AssertionError("unreachable")
+    return resolving.retried(
+        engine, lambda connection: _resolve_inbox(connection, limits, batch_size, routes, privacy_key)
+    )
 
 
-def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size: int, routes: Routes) -> ResolveReport:
+def _resolve_inbox(
+    connection: Connection, limits: Mapping[str, int], batch_size: int, routes: Routes, privacy_key: bytes
+) -> ResolveReport:
     if not locks.attempt(connection, locks.LockClass.RESOLVER):
         return ResolveReport(is_standing_by=True)
     rows = inbox.take(connection, batch_size)
@@ -103,17 +108,21 @@ def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size
         for row in rows
     ]
     facts, refused = resolver.read_facts(calls, limits)
-    totals = resolving.resolve(connection, facts, limits, routes, calls)
-    rejected = [
-        inbox.Rejected(
-            source_id=rows[position].source_id,
-            received_at=rows[position].received_at,
-            call=rows[position].call,
-            reason=reason,
-        )
-        for position, reason in sorted([*refused, *totals.refused])
-    ]
-    inbox.reject(connection, rejected)
+    totals = resolving.resolve(connection, facts, limits, routes, calls, privacy_key=privacy_key)
+    rejected = sorted([*refused, *totals.refused])
+    kept = _without_suppressed(connection, rejected, calls, privacy_key)
+    inbox.reject(
+        connection,
+        [
+            inbox.Rejected(
+                source_id=rows[position].source_id,
+                received_at=rows[position].received_at,
+                call=rows[position].call,
+                reason=reason,
+            )
+            for position, reason in kept
+        ],
+    )
     inbox.remove(connection, [row.id for row in rows])
     if totals.touched:
         channels.notify(connection, channels.TOUCHES)
@@ -121,17 +130,34 @@ def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size
         taken=len(rows),
         stored=totals.stored,
         duplicates=totals.duplicates,
-        rejected=len(rejected),
+        suppressed=totals.suppressed + len(rejected) - len(kept),
+        rejected=len(kept),
         adjusted_timestamps=totals.adjusted_timestamps,
         merges=totals.merges,
         touched=totals.touched,
     )
 
 
+def _without_suppressed(
+    connection: Connection,
+    rejected: Sequence[tuple[int, str]],
+    calls: Sequence[IncomingCall],
+    privacy_key: bytes,
+) -> Sequence[tuple[int, str]]:
+    """Rejected calls are kept as they came, but none that names a suppressed person anywhere."""
+    if not rejected or (half := suppression.half_if_needed(connection)) is None:
+        return rejected
+    named = {position: set(suppression.mentioned(calls[position].body)) for position, _ in rejected}
+    silence = suppression.among(connection, half, privacy_key, set().union(*named.values()))
+    kept = [each for each in rejected if not named[each[0]] & silence.identifiers]
+    suppression.count(connection, len(rejected) - len(kept))
+    return kept
+
+
 def store_calls(engine: Engine, calls: Sequence[IncomingCall], limits: Mapping[str, int]) -> list[tuple[int, str]]:
     """Resolve calls that are at hand, in one transaction; returns those that can't be stored: position and reason."""
     facts, refused = resolver.read_facts(calls, limits)
-    return sorted([*refused, *_store(engine, facts, limits, NOWHERE).refused])
+    return sorted([*refused, *_store(engine, facts, limits, ImportOptions()).refused])
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -172,7 +198,7 @@ def import_files(
         with ExitStack() as stack:
             sink: TextIO | None = None
             for batch in _read_ahead(path, source_id, received_at, limits, chosen):
-                totals = _store(engine, batch.facts, limits, chosen.routes)
+                totals = _store(engine, batch.facts, limits, chosen)
                 refused = sorted([*batch.refused, *totals.refused])
                 if refused:
                     sink = sink or stack.enter_context(rejects.open("w", encoding="utf-8"))
@@ -184,20 +210,16 @@ def import_files(
     return replace(report, seconds=time.monotonic() - began)
 
 
-def _store(engine: Engine, facts: Sequence[Facts], limits: Mapping[str, int], routes: Routes) -> Totals:
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with engine.begin() as connection:
-                connection.execute(_COMMIT_LATER)
-                locks.wait(connection, locks.LockClass.RESOLVER)
-                totals = resolving.resolve(connection, facts, limits, routes)
-                if totals.touched:
-                    channels.notify(connection, channels.TOUCHES)
-            return totals
-        except DBAPIError as failure:
-            if attempt == _ATTEMPTS or not resolving.is_transient(failure):
-                raise
-    raise AssertionError("unreachable")
+def _store(engine: Engine, facts: Sequence[Facts], limits: Mapping[str, int], options: ImportOptions) -> Totals:
+    def store(connection: Connection) -> Totals:
+        connection.execute(_COMMIT_LATER)
+        locks.wait(connection, locks.LockClass.RESOLVER)
+        totals = resolving.resolve(connection, facts, limits, options.routes, privacy_key=options.privacy_key)
+        if totals.touched:
+            channels.notify(connection, channels.TOUCHES)
+        return totals
+
+    return resolving.retried(engine, store)
 
 
 def _read_ahead(
@@ -234,6 +256,7 @@ def _add(report: ImportReport, batch: _Batch, totals: Totals, rejected: int, sec
         read=report.read + len(batch.rows),
         stored=report.stored + totals.stored,
         duplicates=report.duplicates + totals.duplicates,
+        suppressed=report.suppressed + totals.suppressed,
         rejected=report.rejected + rejected,
         adjusted_timestamps=report.adjusted_timestamps + totals.adjusted_timestamps,
         profiles=report.profiles + totals.created,

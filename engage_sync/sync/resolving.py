@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import psycopg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from engage_sync.ingest.calls import IncomingCall
 from engage_sync.outbox import merges as outbox_merges
-from engage_sync.profiles import resolver
+from engage_sync.profiles import resolver, suppression
 from engage_sync.profiles.facts import Facts
 from engage_sync.profiles.resolver import Resolved
 from engage_sync.snapshots import merges as snapshot_merges
@@ -26,6 +27,10 @@ _TRANSIENT = ("40",)
 # A batch in which more calls than this fail alone isn't a batch with poison in it, but a fault of ours: stop loudly.
 _MAX_ALONE = 100
 
+# A merge may meet a computation in a deadlock; Postgres ends one of them, and trying again is all there is to do.
+_ATTEMPTS = 5
+T = TypeVar("T")
+
 _Failure = (DBAPIError, psycopg.Error, ValueError, TypeError, struct.error)
 
 
@@ -35,6 +40,7 @@ class Totals:
 
     stored: int = 0
     duplicates: int = 0
+    suppressed: int = 0
     adjusted_timestamps: int = 0
     touched: int = 0
     created: int = 0
@@ -44,6 +50,7 @@ class Totals:
     def add(self, resolved: Resolved) -> None:
         self.stored += resolved.stored
         self.duplicates += resolved.duplicates
+        self.suppressed += resolved.suppressed
         self.adjusted_timestamps += resolved.adjusted_timestamps
         self.touched += resolved.touched
         self.created += resolved.created
@@ -56,15 +63,31 @@ def resolve(
     limits: Mapping[str, int],
     routes: Routes = NOWHERE,
     calls: Sequence[IncomingCall] = (),
+    *,
+    privacy_key: bytes = b"",
 ) -> Totals:
     """Resolve facts in the caller's transaction, which holds the lock RESOLVER, and move what merges concern.
 
     `calls`, of which the facts were read, are passed on as the routes say; those of files aren't given.
     A batch that fails is halved until the call that can't be stored stands alone; the others are stored.
+    Calls of suppressed people are dropped; `privacy_key` is the half of the key that the environment keeps.
     """
-    batch = _Batch(connection=connection, limits=limits, routes=routes, calls=calls)
+    batch = _Batch(connection=connection, limits=limits, routes=routes, calls=calls, privacy_key=privacy_key)
     batch.resolve(facts)
+    suppression.count(connection, batch.totals.suppressed)
     return batch.totals
+
+
+def retried(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Do it in a transaction of its own, again where that met another one's in a deadlock."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as failure:
+            if attempt == _ATTEMPTS or not is_transient(failure):
+                raise
+    raise AssertionError("unreachable")
 
 
 def is_transient(failure: BaseException) -> bool:
@@ -78,6 +101,7 @@ class _Batch:
     limits: Mapping[str, int]
     routes: Routes
     calls: Sequence[IncomingCall]
+    privacy_key: bytes = field(repr=False)
     totals: Totals = field(default_factory=Totals)
 
     def resolve(self, facts: Sequence[Facts]) -> None:
@@ -85,10 +109,10 @@ class _Batch:
             return
         try:
             with self.connection.begin_nested():
-                resolved = resolver.resolve_facts(self.connection, facts, self.limits, [])
+                resolved = resolver.resolve_facts(self.connection, facts, self.limits, [], privacy_key=self.privacy_key)
                 snapshot_merges.move(self.connection, resolved.merges)
                 outbox_merges.move(self.connection, resolved.merges)
-                forwarding.pass_on(self.connection, self.routes, resolved, self.calls)
+                forwarding.pass_on(self.connection, self.routes, resolved, self.calls, privacy_key=self.privacy_key)
         except _Failure as failure:
             if not _may_be_a_call(failure):
                 raise

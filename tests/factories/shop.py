@@ -112,7 +112,7 @@ def _gist(body: dict[str, Any]) -> Any:
         return named, body["eventName"]
     if "items" in body:
         return named, [item["name"] for item in body["items"]]
-    fields: dict[str, Any] = {name: value for name, value in body["dataFields"].items() if name != "email"}
+    fields: dict[str, Any] = {name: value for name, value in body.get("dataFields", {}).items() if name != "email"}
     return named, fields
 
 

@@ -61,7 +61,7 @@ def test_call_that_postgres_refuses_stands_alone(engine: Engine) -> None:
 
 
 def test_fault_of_ours_is_loud(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ValueError("always")
 
     monkeypatch.setattr(resolver, "resolve_facts", broken)

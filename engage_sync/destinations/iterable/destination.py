@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from engage_sync.destinations.iterable import answers, reading
+from engage_sync.destinations import passing
+from engage_sync.destinations.iterable import answers, privacy, reading
 from engage_sync.destinations.iterable.bulk import IterableBulk
 from engage_sync.destinations.iterable.mapping import UPDATE_EMAIL, Mapper
 from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings
@@ -23,6 +24,7 @@ from engage_sync.destinations.protocol import (
     Skipped,
     Unauthorized,
 )
+from engage_sync.messages.forwarded import FORGET
 
 
 class IterableDestination:
@@ -51,16 +53,25 @@ class IterableDestination:
         return self.settings.project_type != "email"
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
+        if call.get("type") == FORGET:
+            return self._forgetting(call)
         return self._mapper.requests(call)
 
     def signature(self, body: bytes, at: int) -> Mapping[str, str]:
         return NO_HEADERS
 
     def outcome(self, request: Request, answer: Answer | None) -> Outcome:
-        if request.path == UPDATE_EMAIL and answers.is_unknown_user(answer):
-            # Nobody's email has to change: the next call makes the user, with the new one.
+        if request.path in (UPDATE_EMAIL, privacy.USERS_FORGET) and answers.is_unknown_user(answer):
+            # Nobody's email has to change: the next call makes the user, with the new one. Nor is there one to forget.
             return Delivered()
         return answers.outcome(answer)
+
+    def _forgetting(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Refused:
+        email = passing.email({**call, "type": "identify"})
+        if email is not None and self.settings.project_type == "user_id":
+            return Refused(reason="projects that tell users apart by userId find nobody by an email", field="email")
+        request = privacy.forget(email=email, user_id=call.get("userId"))
+        return request if isinstance(request, Refused) else (request,)
 
     def lookup(self, call: Mapping[str, Any]) -> Request | Refused:
         requests = self._mapper.requests(call)

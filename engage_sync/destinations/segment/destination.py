@@ -26,6 +26,7 @@ from engage_sync.destinations.protocol import (
     Skipped,
 )
 from engage_sync.destinations.segment.settings import DEFAULT_BUDGETS, SegmentSettings
+from engage_sync.messages.forwarded import FORGET
 
 BATCH: Final = "/v1/batch"
 # Segment's own limit for one call.
@@ -65,6 +66,8 @@ class SegmentDestination:
         return False
 
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
+        if call.get("type") == FORGET:
+            return Skipped(reason="its tracking API takes no deletions: ask for one in Segment (Privacy, or its API)")
         checked = passing.checked(call, most_bytes=MAX_CALL_BYTES)
         if isinstance(checked, Refused):
             return checked

@@ -11,6 +11,7 @@ from engage_sync.destinations import answers, passing
 from engage_sync.destinations.protocol import Answer, Outcome, Refused, Request, Skipped
 from engage_sync.destinations.webhook.settings import DEFAULT_BUDGETS, WebhookSettings
 from engage_sync.destinations.webhook.signature import HEADER, sign
+from engage_sync.messages.forwarded import FORGET
 
 # As large as the tracking API itself takes them, and some.
 MAX_CALL_BYTES: Final = 1_000_000
@@ -47,6 +48,8 @@ class WebhookDestination:
     def requests(self, call: Mapping[str, Any]) -> tuple[Request, ...] | Skipped | Refused:
         if self._is_left_out(call):
             return Skipped(reason="the call's integrations leave webhooks out")
+        if call.get("type") == FORGET:
+            return (Request(method="POST", path=self._path, body=dict(call), budget="identify"),)
         checked = passing.checked(call, most_bytes=MAX_CALL_BYTES)
         if isinstance(checked, Refused):
             return checked

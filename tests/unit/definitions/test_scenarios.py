@@ -172,6 +172,6 @@ def test_secrets_may_be_missing_but_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_example_has_a_test(tmp_path: Path) -> None:
-    write_example(tmp_path, "wk", "token")
+    write_example(tmp_path, "wk", "token", "key")
     _, (scenario,) = load_with_scenarios(tmp_path, ENVIRONMENT)
     assert scenario.keys == ["order_completed_last_30days", "total_spent_90d"]

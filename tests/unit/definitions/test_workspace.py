@@ -33,7 +33,7 @@ def load(path: Path, files: dict[str, str], environment: dict[str, str] | None =
 
 
 def test_the_example_loads_as_it_stands(tmp_path: Path) -> None:
-    written = write_example(tmp_path / "new", "wk", "token")
+    written = write_example(tmp_path / "new", "wk", "token", "key")
     workspace = load_workspace(tmp_path / "new", ENVIRONMENT)
     assert [path.relative_to(tmp_path / "new").as_posix() for path in written] == [
         "engage.yml",
