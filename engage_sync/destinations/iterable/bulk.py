@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from engage_sync.destinations.iterable import answers
 from engage_sync.destinations.iterable.mapping import EVENTS_TRACK, UPDATE_EMAIL, USERS_UPDATE
+from engage_sync.destinations.iterable.privacy import USERS_FORGET
 from engage_sync.destinations.protocol import Answer, BulkLimits, Delivered, Outcome, Rejected, Request, Unclear
 
 BULK_UPDATE: Final = "/api/users/bulkUpdate"
@@ -60,8 +61,8 @@ class IterableBulk:
         return _BUDGETS.get(request.path)
 
     def must_follow(self, request: Request) -> bool:
-        """The email's change: what comes to the old email after it makes a new user of it."""
-        return request.path == UPDATE_EMAIL
+        """An email's change and forgetting: what comes to the old email afterwards would make a user of it again."""
+        return request.path in (UPDATE_EMAIL, USERS_FORGET)
 
     def join(self, requests: Sequence[Request]) -> Request:
         path, entries = _PATHS[requests[0].path]
