@@ -38,7 +38,8 @@ from engage_sync.sync import retention, sweeping
 from engage_sync.sync.batches import RunReport, compute_one
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.ingest import resolve_inbox
-from engage_sync.sync.rounds import Order, Round
+from engage_sync.sync.orders import Order
+from engage_sync.sync.rounds import Round
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

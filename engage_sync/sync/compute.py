@@ -16,7 +16,7 @@ from engage_sync.snapshots.states import State
 from engage_sync.sync import batches, rounds
 from engage_sync.sync.batches import RunReport, Watcher
 from engage_sync.sync.catalog import Catalog, Context
-from engage_sync.sync.rounds import Order
+from engage_sync.sync.orders import Order
 
 
 def compute(

@@ -166,7 +166,7 @@ def test_a_definition_that_is_changed_under_a_run_ends_it(world: World, monkeypa
 
 def test_where_much_changed_everybody_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "BATCH", 1)
-    monkeypatch.setattr("engage_sync.sync.rounds.MOST", 1)
+    monkeypatch.setattr("engage_sync.sync.choosing.MOST", 1)
     world.apply(audience("bought", BOUGHT))
     world.compute()
     world.event("p0", "Order Completed", past())
