@@ -22,8 +22,8 @@ from engage_sync.definitions.versions import Action, StoredDefinition
 from engage_sync.evaluation import dirty
 from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.snapshots import differences, states
-from engage_sync.sync.batches import evaluation_of_all
 from engage_sync.sync.catalog import Catalog
+from engage_sync.sync.staging import evaluation_of_all
 from engage_sync.sync.telling import channels, nothing
 
 _COUNTS = text(
