@@ -72,6 +72,7 @@ from engage_sync.cli import (  # noqa: E402
     computing,
     explaining,
     facts,
+    guarding,
     operations,
     past,
     previews,
@@ -92,6 +93,7 @@ for group in (
     reading,
     explaining,
     past,
+    guarding,
     operations,
     repairing,
 ):

@@ -88,6 +88,10 @@ class Tally:
     exited: int = 0
     changed: int = 0
 
+    @property
+    def total(self) -> int:
+        return self.entered + self.exited + self.changed
+
     def __add__(self, other: Tally) -> Tally:
         return Tally(
             entered=self.entered + other.entered,

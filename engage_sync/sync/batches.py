@@ -25,12 +25,14 @@ from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty
 from engage_sync.evaluation.compiler import Scope
 from engage_sync.outbox.enqueue import Priority
-from engage_sync.snapshots import differences, edges, runs, states
+from engage_sync.snapshots import differences, edges, holds, runs, states
 from engage_sync.snapshots.differences import Difference
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
-from engage_sync.sync import writing
+from engage_sync.sync import announcing, guarding, telling, writing
+from engage_sync.sync.announcing import Push
 from engage_sync.sync.catalog import Catalog, Context
+from engage_sync.sync.guarding import Case, Verdict
 from engage_sync.sync.staging import BATCH, Staging
 
 log = structlog.get_logger(__name__)
@@ -45,7 +47,10 @@ _STATEMENT_PATIENCE = text("SELECT set_config('statement_timeout', :milliseconds
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunReport:
-    """What one run did. `error` None: it is done."""
+    """What one run did. `error` and `held` None: it is done.
+
+    `held` is why a guard holds it: `progress` is then what it would do. `push` is what a first one announces.
+    """
 
     run_id: int | None
     key: str
@@ -56,6 +61,12 @@ class RunReport:
     members: int
     progress: Progress
     error: str | None = None
+    held: str | None = None
+    push: Push | None = None
+
+    @property
+    def status(self) -> str:
+        return "failed" if self.error else "held" if self.held else "done"
 
 
 Watcher = Callable[[str, int, int], None]
@@ -144,6 +155,8 @@ class _Run:
     cause: Cause
     watch: Watcher | None
     staging: Staging = field(init=False)
+    case: Case = field(init=False)
+    push: Push | None = None
     run_id: int | None = None
     scope: RunScope | None = None
     first_as_of: datetime | None = None
@@ -152,7 +165,9 @@ class _Run:
     _milliseconds: float = 0.0
 
     def run(self, connection: Connection) -> RunReport:
-        state, seen, total = self._begin(connection)
+        state, seen, total, verdict = self._begin(connection)
+        if verdict is not None:
+            return self.report(members=state.members, held=verdict.because)
         last = 0
         done = 0
         while True:
@@ -180,7 +195,7 @@ class _Run:
             members = states.load(connection, [self.definition.id])[self.definition.id].members
         return self.report(members=members)
 
-    def report(self, *, members: int, error: str | None = None) -> RunReport:
+    def report(self, *, members: int, error: str | None = None, held: str | None = None) -> RunReport:
         return RunReport(
             run_id=self.run_id,
             key=self.definition.key,
@@ -191,12 +206,17 @@ class _Run:
             members=members,
             progress=self.progress,
             error=error,
+            held=held,
+            push=self.push,
         )
 
     # --- the first transaction: who is to be looked at ----------------------------------------------------------
 
-    def _begin(self, connection: Connection) -> tuple[State, str, int]:
-        """Choose the scope, and stage the profiles that the batches go through."""
+    def _begin(self, connection: Connection) -> tuple[State, str, int, Verdict | None]:
+        """Choose the scope, stage the profiles that the batches go through, and ask the guard whether they may.
+
+        A verdict holds the run: it is on record, and nothing else is written.
+        """
         with self._transaction(connection):
             state = states.lock(connection, self.definition.id)
             if state.current_version != self.definition.version:
@@ -215,10 +235,37 @@ class _Run:
             people = self.staging.people(connection) if self.scope is RunScope.ALL else total
             self.progress = Progress(evaluated=people)
             self._milliseconds = (time.perf_counter() - began) * 1000
+            self.case = Case(
+                context=self.context,
+                definition=self.definition,
+                state=state,
+                as_of=self.first_as_of,
+                is_live=self.as_of is None,
+            )
+            channels = telling.channels(self.definition, self.context.destinations)
+            verdict = guarding.judge(connection, self.case, self.staging, total, len(channels))
+            if verdict is not None:
+                self._hold(connection, self.case, verdict)
+                return state, seen, total, verdict
             self.run_id = runs.start(connection, self.definition.id, state.current_version, self.cause, self.scope)
+            if state.version is None and not self.is_baseline:
+                identities = self.staging.identities(connection)
+                self.push = announcing.announce(self.context, self.definition, channels, total, identities)
         if self.watch:
             self.watch(self.definition.key, 0, total)
-        return state, seen, total
+        return state, seen, total, None
+
+    def _hold(self, connection: Connection, case: Case, verdict: Verdict) -> None:
+        assert self.scope is not None
+        self.run_id = guarding.record(
+            connection, case, verdict, cause=self.cause, scope=self.scope, evaluated=self.progress.evaluated
+        )
+        self.progress = Progress(evaluated=self.progress.evaluated, tally=verdict.tally, messages=verdict.messages)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is where a definition without history starts from: what is so now is told nobody."""
+        return self.case.state.version is None and self.definition.spec.include_historical_data is False
 
     # --- each batch ---------------------------------------------------------------------------------------------
 
@@ -249,8 +296,19 @@ class _Run:
             must_tell=[row.profile_id for row in batch if row.must_tell],
         )
         priority = Priority.FIRST_PUSH if self.cause is Cause.FIRST else Priority.TICK
-        done = writing.write(connection, self.context, self.catalog, [work], as_of=as_of, priority=priority)
+        done = writing.write(
+            connection,
+            self.context,
+            self.catalog,
+            [work],
+            as_of=as_of,
+            priority=priority,
+            guarded=self.case.state.version is not None and not self.case.is_approved,
+            silently=self.is_baseline,
+        )
         added = done[self.definition.id]
+        if self.case.is_approved:
+            holds.spend(connection, self.definition.id, added.tally)
         self.progress = Progress(
             evaluated=self.progress.evaluated,
             tally=self.progress.tally + added.tally,
@@ -279,6 +337,7 @@ class _Run:
             edges.replace(connection, next_edges, definition=self.definition.id, as_of=self.first_as_of)
         states.advance(connection, state, swept_to=self.first_as_of, seen=seen, live=self.as_of is None, as_of=as_of)
         runs.finish(connection, self.run_id, self.progress, as_of=self.first_as_of)
+        guarding.release(connection, self.case)
         if self.scope is RunScope.DIRTY:
             # Everybody's evaluation reads in another way, and says little of what one person costs.
             pipeline.ask(

@@ -184,6 +184,7 @@ def _is_ready(definition: StoredDefinition, state: State | None) -> bool:
     return (
         state is not None
         and state.enabled
+        and state.hold is None
         and definition.version == state.current_version
         and not reads_everybody(definition, state)
     )

@@ -16,8 +16,8 @@ from typing import TextIO
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from engage_sync.database import channels, locks
-from engage_sync.ingest import accept, files, inbox
+from engage_sync.database import channels, locks, pipeline
+from engage_sync.ingest import accept, files, inbox, volumes
 from engage_sync.ingest.calls import FileRow, IncomingCall
 from engage_sync.ingest.mapping import RowMapping
 from engage_sync.profiles import resolver
@@ -114,7 +114,7 @@ def _resolve_inbox(connection: Connection, limits: Mapping[str, int], batch_size
         for position, reason in sorted([*refused, *totals.refused])
     ]
     inbox.reject(connection, rejected)
-    inbox.remove(connection, [row.id for row in rows])
+    pipeline.ask_each(connection, [inbox.removing([row.id for row in rows]), volumes.counting(rows)])
     if totals.touched:
         channels.notify(connection, channels.TOUCHES)
     return ResolveReport(

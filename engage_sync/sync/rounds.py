@@ -2,8 +2,8 @@
 
 Real time is a round whenever something was touched; ticks and computations on demand are rounds, too. A round reads the
 log of touches and the edges once, evaluates each definition for its own people, passes whoever changed on to those that
-refer to it, and writes all differences together. What is too much for a round, or can't be computed in it, is left to a
-run of its own (batches).
+refer to it, and writes all differences together. What is too much for a round, can't be computed in it, or may have to
+be held, is left to a run of its own (batches).
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from engage_sync.snapshots import differences, edges, runs, states
 from engage_sync.snapshots.differences import Asked, Difference
 from engage_sync.snapshots.runs import Progress, RunScope
 from engage_sync.snapshots.states import State
-from engage_sync.sync import choosing, writing
+from engage_sync.sync import choosing, guarding, writing
 from engage_sync.sync.batches import RunReport
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.choosing import Opened, People
+from engage_sync.sync.guarding import Case, Inputs
 from engage_sync.sync.orders import Order
 from engage_sync.sync.writing import Work
 
@@ -94,6 +95,9 @@ class _Round:
         self._milliseconds: dict[int, float] = {}
         self._costs: dict[int, tuple[float, int]] = {}
         self._runs: dict[int, int] = {}
+        # Those that a guard may hold: nothing of them is written here.
+        self._left: dict[int, StoredDefinition] = {}
+        self._inputs: Inputs | None = None
 
     def run(self, definitions: Sequence[StoredDefinition]) -> Round:
         began = time.perf_counter()
@@ -105,7 +109,10 @@ class _Round:
         now, people, as_of = choice.now, choice.people, choice.as_of
         if as_of is None:
             return Round(busy=choice.busy, large=choice.large)
+        if self._order.sweeps:
+            self._inputs = Inputs(self._connection, self._context, as_of)
         self._compute(now, people, as_of)
+        now = [each for each in now if each.id not in self._left]
         concerned = now if self._order.sweeps else [each for each in now if people[each.id].profiles]
         saw = states.seeing(
             [definition.id for definition in concerned],
@@ -121,7 +128,7 @@ class _Round:
             differences=sum(map(_total, self._done.values())),
             messages=sum(progress.messages for progress in self._done.values()),
             busy=choice.busy,
-            large=choice.large,
+            large=[*self._left.values(), *choice.large],
             rest=choice.rest,
         )
 
@@ -185,12 +192,31 @@ class _Round:
         asked = [definition for definition in together if people[definition.id].profiles]
         waiting: list[Work] = []
         for definition, found in zip(asked, self._differing(asked, people, as_of), strict=True):
+            if self._may_be_held(definition, found, as_of):
+                self._left[definition.id] = definition
+                continue
+            self._cross_edges(definition, sorted(people[definition.id].profiles), as_of)
             for referrer in self._catalog.referrers.get(definition.key, frozenset()) & by_id.keys():
                 people[referrer].profiles.update(difference.profile_id for difference in found)
             must_tell = sorted(people[definition.id].identities)
             if found or must_tell:
                 waiting.append(Work(definition=definition, run=0, differences=found, must_tell=must_tell))
         self._write(waiting, as_of, by_id.keys())
+
+    def _may_be_held(self, definition: StoredDefinition, found: Sequence[Difference], as_of: datetime) -> bool:
+        case = Case(
+            context=self._context,
+            definition=definition,
+            state=self._known[definition.id],
+            as_of=as_of,
+            is_live=self._order.as_of is None,
+        )
+        return guarding.may_be_held(case, differences.tally(found, definition.kind == "audience"), self._inputs)
+
+    def _cross_edges(self, definition: StoredDefinition, profiles: Sequence[int], as_of: datetime) -> None:
+        next_edges = self._catalog.edges(definition, Scope.PROFILES)
+        if next_edges is not None:
+            edges.refresh(self._connection, next_edges, definition=definition.id, as_of=as_of, profiles=profiles)
 
     def _write(self, waiting: Sequence[Work], as_of: datetime, here: Collection[int]) -> None:
         if not waiting:
@@ -225,12 +251,6 @@ class _Round:
             )
             for definition in definitions
         ]
-        for definition, each in zip(definitions, asked, strict=True):
-            next_edges = self._catalog.edges(definition, Scope.PROFILES)
-            if next_edges is not None:
-                edges.refresh(
-                    self._connection, next_edges, definition=definition.id, as_of=as_of, profiles=each.profiles
-                )
         # On a tick each by itself, and so whatever isn't known yet: that tells what it costs. Real time can't wait for
         # a round trip a definition.
         known = [each for each in asked if self._order.is_realtime and self._known[each.definition].cost is not None]
@@ -273,6 +293,9 @@ class _Round:
             for each in concerned
         }
         queries = [saw]
+        begun = [self._runs[left] for left in self._left if left in self._runs]
+        if begun:
+            queries.append(runs.dropping(begun))
         if turns:
             queries.append(runs.adding(turns, as_of))
         if self._costs:
