@@ -27,7 +27,7 @@ def approve(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     json: Json = False,
 ) -> None:
-    """Write what a guard holds: computed anew, up to the counts that `runs` shows and a tenth; beyond, it is held again.
+    """Compute anew and write what a guard holds, up to the counts that `runs` shows and a tenth; beyond, hold it again.
 
     The messages wait in the outbox then, and are sent by up, deliver or sync. Ends with exit code 3 where it is held
     again.
@@ -68,5 +68,5 @@ def discard(context: typer.Context, key: Held, json: Json = False) -> None:
         output.json({"key": key, "run_id": hold.run_id, "status": "discarded"})
     else:
         output.out.print(
-            f"{key}: what was held is discarded. It is computed anew at the next tick; at once: engage-sync compute {key}"
+            f"{key}: what was held is discarded. The next tick computes it anew; at once: engage-sync compute {key}"
         )

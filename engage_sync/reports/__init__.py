@@ -194,7 +194,8 @@ _SUMMARY = text(
 def definitions(connection: Connection, kind: str) -> list[dict[str, Any]]:
     """All audiences or computed traits (`kind`), newest first, with what their last computation said and took.
 
-    "held" is what waits for somebody, None: nothing. "microseconds_a_person" is what evaluating one person takes, as it was learnt (None: not known yet).
+    "microseconds_a_person" is what evaluating one person takes, as it was learnt (None: not known yet). "held" is what
+    a guard holds, with its counts and the reason (None: nothing).
     """
     found = []
     for row in connection.execute(_DEFINITIONS, {"kind": kind}):

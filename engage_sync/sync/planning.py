@@ -227,6 +227,9 @@ def plan(
                     connection, warehouse, catalog, definition, known[definition.id].members, as_of
                 )
                 effects.append(effect)
+                if known[definition.id].version is None and definition.spec.include_historical_data is False:
+                    # What is so when it begins counts as told.
+                    continue
                 slugs = dict(enumerate(sorted(destinations)))
                 for channel in channels(definition, {slug: number for number, slug in slugs.items()}):
                     place = (slugs[channel.destination_id], channel.call_type)
