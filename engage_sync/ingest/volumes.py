@@ -39,7 +39,8 @@ _HEARD = text(
     """
     SELECT sources.id, sources.slug, heard.calls AS heard, before.calls AS before, heard.last_minute,
            -- Of how many days it is known what came at this time.
-           floor(extract(epoch FROM CAST(:start AS timestamptz) - heard.first_minute) / 86400)::integer AS days
+           coalesce(floor(extract(epoch FROM CAST(:start AS timestamptz) - heard.first_minute) / 86400), 0)::integer
+             AS days
     FROM sources
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(calls) FILTER (WHERE minute >= :start AND minute < :end), 0)::bigint AS calls,
@@ -58,7 +59,7 @@ _HEARD = text(
           AND volumes.minute < CAST(:end AS timestamptz) - past.ago * interval '24 hours'
       ) AS day
     ) AS before
-    WHERE sources.id = ANY(CAST(:sources AS smallint[])) AND heard.first_minute IS NOT NULL
+    WHERE sources.id = ANY(CAST(:sources AS smallint[]))
     ORDER BY sources.slug
     """
 )
@@ -97,7 +98,7 @@ def counting(rows: Sequence[InboxRow]) -> Query[None]:
 
 
 def heard(connection: Connection, sources: Collection[int], span: timedelta, at: datetime) -> list[Volume]:
-    """What these sources sent in the whole minutes of the span before an instant; those never heard are left out."""
+    """What these sources sent in the whole minutes of the span before an instant."""
     end = at.replace(second=0, microsecond=0)
     given = {"sources": sorted(sources), "start": end - span, "end": end, "days": _DAYS}
     return [

@@ -28,6 +28,8 @@ from engage_sync.sync.staging import Staging
 
 log = structlog.get_logger(__name__)
 
+_MINUTE = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
@@ -100,7 +102,8 @@ class Inputs:
 
     def _is_followed(self, case: Case, volume: Volume) -> bool:
         names = inputs.windowed_events(case.definition.spec.tree, without=volume.slug)
-        return inputs.follows(self._connection, names, volume.source_id, volume.last_minute or case.as_of)
+        last = case.as_of if volume.last_minute is None else volume.last_minute + _MINUTE
+        return inputs.follows(self._connection, names, volume.source_id, last)
 
 
 def judge(connection: Connection, case: Case, staging: Staging, staged: int, channels: int) -> Verdict | None:
