@@ -299,7 +299,7 @@ computations = Table(
     # Microseconds that evaluating one profile takes, smoothed over runs that took long enough to tell.
     Column("cost", Float),
     Column("error", Text),
-    # What changed within the hour, by stretches of five minutes, the newest first: all changes, and who entered less
+    # Within the hour, by stretches of five minutes, the newest first: how many entered or left, and who entered less
     # who left. `recent_slot` numbers the newest stretch.
     Column("recent_changes", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
     Column("recent_growth", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),

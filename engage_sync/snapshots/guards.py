@@ -21,7 +21,10 @@ _TENTH = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What a definition changed within the hour; `growth` are those who entered less those who left."""
+    """How many entered or left within the hour; `growth` are those who entered less those who left.
+
+    Values that change are counted by the run alone: a counter's do so again and again, and nothing is wrong with it.
+    """
 
     changes: int = 0
     growth: int = 0

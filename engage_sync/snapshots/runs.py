@@ -63,7 +63,7 @@ _HOLD = text(
     """
     UPDATE runs
     SET status = 'held', as_of = :as_of, finished_at = clock_timestamp(), evaluated = :evaluated, entered = :entered,
-        exited = :exited, changed = :changed, messages = :messages, note = :note
+        exited = :exited, changed = :changed, messages = :messages, note = :note, duration_ms = :duration
     WHERE id = :run
     """
 )
@@ -131,12 +131,15 @@ def finish(
     )
 
 
-def hold(connection: Connection, run: int, progress: Progress, *, as_of: datetime, note: str) -> None:
-    """What a run would do, and why it doesn't."""
+def hold(
+    connection: Connection, run: int, progress: Progress, *, as_of: datetime, note: str, milliseconds: float
+) -> None:
+    """What a run would do, and why it doesn't; counting that took so long."""
     given = {
         "run": run,
         "as_of": as_of,
         "note": note,
+        "duration": milliseconds,
         "evaluated": progress.evaluated,
         "entered": progress.tally.entered,
         "exited": progress.tally.exited,

@@ -46,7 +46,7 @@ class State:
     hold: Hold | None = None
 
     def recent(self, as_of: datetime) -> Recent:
-        """What changed within the hour before an instant, whatever the cause."""
+        """Who entered or left within the hour before an instant, whatever the cause."""
         return guards.recent(*self.counted, as_of)
 
 
@@ -185,13 +185,13 @@ def current_snapshot(connection: Connection) -> str:
 def counting(tallies: Mapping[int, Tally], as_of: datetime, *, guarded: bool = True) -> Query[None]:
     """Adds to the numbers of members (for a trait: of profiles with a value), by definition, as of an instant.
 
-    `guarded`: and to what changed within the hour.
+    `guarded`: and, but for values that only changed, to what counts in the hour.
     """
     deltas = [tally.entered - tally.exited for tally in tallies.values()]
     given = {
         "definitions": list(tallies),
         "deltas": deltas,
-        "changes": [tally.total if guarded else 0 for tally in tallies.values()],
+        "changes": [tally.entered + tally.exited if guarded else 0 for tally in tallies.values()],
         "growth": deltas if guarded else [0] * len(deltas),
         "slot": guards.slot(as_of),
         "as_of": as_of,

@@ -29,11 +29,11 @@ from engage_sync.snapshots import differences, edges, holds, runs, states
 from engage_sync.snapshots.differences import Difference
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
-from engage_sync.sync import announcing, guarding, telling, writing
+from engage_sync.sync import announcing, guarding, staging, telling, writing
 from engage_sync.sync.announcing import Push
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.guarding import Case, Verdict
-from engage_sync.sync.staging import BATCH, Staging
+from engage_sync.sync.staging import Staging
 
 log = structlog.get_logger(__name__)
 
@@ -163,6 +163,7 @@ class _Run:
     progress: Progress = field(default_factory=Progress)
     is_worth_another_try: bool = False
     _milliseconds: float = 0.0
+    _written_as_of: datetime | None = None
 
     def run(self, connection: Connection) -> RunReport:
         state, seen, total, verdict = self._begin(connection)
@@ -179,8 +180,8 @@ class _Run:
                 as_of = self._instant(connection, now)
                 batch = self.staging.next(connection, last)
                 if batch:
-                    self._write(connection, batch, as_of, seen)
-                if len(batch) < BATCH:
+                    self._write(connection, batch, now, as_of, seen)
+                if len(batch) < staging.BATCH:
                     self._end(connection, state, seen, as_of)
                     break
             last = batch[-1].profile_id
@@ -223,6 +224,7 @@ class _Run:
                 raise errors.ComputationFailed("The definition was changed since it was read; compute it again.")
             if state.version is None and self.cause in (Cause.MANUAL, Cause.TICK):
                 self.cause = Cause.FIRST
+            self._written_as_of = state.as_of
             seen = states.current_snapshot(connection)
             self.first_as_of = self._instant(connection, state)
             self.staging = Staging(
@@ -258,7 +260,13 @@ class _Run:
     def _hold(self, connection: Connection, case: Case, verdict: Verdict) -> None:
         assert self.scope is not None
         self.run_id = guarding.record(
-            connection, case, verdict, cause=self.cause, scope=self.scope, evaluated=self.progress.evaluated
+            connection,
+            case,
+            verdict,
+            cause=self.cause,
+            scope=self.scope,
+            evaluated=self.progress.evaluated,
+            milliseconds=self._milliseconds,
         )
         self.progress = Progress(evaluated=self.progress.evaluated, tally=verdict.tally, messages=verdict.messages)
 
@@ -269,7 +277,7 @@ class _Run:
 
     # --- each batch ---------------------------------------------------------------------------------------------
 
-    def _write(self, connection: Connection, batch: Sequence[Any], as_of: datetime, seen: str) -> None:
+    def _write(self, connection: Connection, batch: Sequence[Any], now: State, as_of: datetime, seen: str) -> None:
         """Snapshot, change, told and message of one batch of people."""
         profiles = [row.profile_id for row in batch]
         if self.staging.has_values:
@@ -280,6 +288,9 @@ class _Run:
                 for row in batch
                 if row.differs and row.profile_id not in moved
             ]
+            if now.as_of != self._written_as_of:
+                # Somebody else computed in between; what they wrote isn't written twice.
+                found = differences.standing(connection, self.definition.id, found)
         else:
             began = time.perf_counter()
             (found,) = differences.differing(connection, [self.staging.asked(profiles)], as_of)
@@ -307,6 +318,7 @@ class _Run:
             silently=self.is_baseline,
         )
         added = done[self.definition.id]
+        self._written_as_of = as_of if found else now.as_of
         if self.case.is_approved:
             holds.spend(connection, self.definition.id, added.tally)
         self.progress = Progress(

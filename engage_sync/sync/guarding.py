@@ -144,7 +144,14 @@ def may_be_held(case: Case, tally: Tally, inputs_: Inputs | None) -> bool:
 
 
 def record(
-    connection: Connection, case: Case, verdict: Verdict, *, cause: Cause, scope: RunScope, evaluated: int
+    connection: Connection,
+    case: Case,
+    verdict: Verdict,
+    *,
+    cause: Cause,
+    scope: RunScope,
+    evaluated: int,
+    milliseconds: float,
 ) -> int:
     """Hold the definition; returns the run that says what would be written, the same one as long as it is held."""
     definition, hold = case.definition, case.hold
@@ -155,7 +162,7 @@ def record(
         if case.state.hold is not None:
             runs.close_held(connection, case.state.hold.run_id, "lapsed", f"Held anew, as run {run}.")
     progress = Progress(evaluated=evaluated, tally=verdict.tally, messages=verdict.messages)
-    runs.hold(connection, run, progress, as_of=case.as_of, note=verdict.because)
+    runs.hold(connection, run, progress, as_of=case.as_of, note=verdict.because, milliseconds=milliseconds)
     holds.hold(
         connection,
         definition.id,
@@ -209,7 +216,7 @@ def _against(case: Case, tally: Tally, silent: Volume | None) -> tuple[HoldReaso
         return HoldReason.SILENCE, f"{counts}, while {silence(silent, _usual(case.hold, silent))}."
     if case.allowed is not None and tally.total > case.allowed and isinstance(case.guard.max_change, float):
         changes = case.state.recent(case.as_of).changes
-        before = f", in which {changes:,} changed already" if changes else ""
+        before = f", in which {changes:,} entered or left already" if changes else ""
         share = f"{100 * case.guard.max_change:.4g}%"
         return HoldReason.CHANGE, f"{counts}: more than the {share} that the guard allows within an hour{before}."
     return None

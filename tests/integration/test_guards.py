@@ -295,6 +295,10 @@ def test_a_trait_counts_values_that_change(world: World) -> None:
     assert runs(world, "orders")[0] == ("held", 0, 0, 6)
     approve(world, "orders")
     assert sorted(world.values("orders").values()) == [1] * 4 + [2] * 6
+    # A counter that counts on, is what it should do.
+    for name in (*PEOPLE, *PEOPLE):
+        world.event(name, "Order Completed", ago(minutes=1))
+        assert turn(world).differences == 1
 
 
 def test_a_dirty_set_of_several_batches_is_counted_before_the_first_is_written(
@@ -302,7 +306,6 @@ def test_a_dirty_set_of_several_batches_is_counted_before_the_first_is_written(
 ) -> None:
     monkeypatch.setattr("engage_sync.sync.choosing.MOST", 1)
     monkeypatch.setattr("engage_sync.sync.staging.BATCH", 3)
-    monkeypatch.setattr("engage_sync.sync.batches.BATCH", 3)
     monkeypatch.setattr("engage_sync.sync.staging._ALL_ABOVE", 2.0)
     world.apply(audience("recent", RECENT, guard=HALF))
     world.compute(as_of=T)
@@ -315,7 +318,6 @@ def test_a_dirty_set_of_several_batches_is_counted_before_the_first_is_written(
 
 def test_an_approval_survives_the_death_of_its_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engage_sync.sync.staging.BATCH", 3)
-    monkeypatch.setattr("engage_sync.sync.batches.BATCH", 3)
     world.apply(audience("recent", RECENT, guard=HALF))
     world.compute(as_of=T)
     world.deliver()
@@ -360,6 +362,27 @@ def test_an_approval_beside_ticks_writes_everything_once(world: World) -> None:
     assert report.status == "done"
     assert sorted(world.deliver()) == [(f"n{number}@x.io", "bought", "identify", True) for number in range(8)]
     assert world.compute("bought", full=True)["bought"].progress.tally == Tally()
+
+
+def test_a_run_beside_an_approved_one_writes_nothing_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engage_sync.sync.staging.BATCH", 3)
+    world.apply(audience("recent", RECENT, guard=HALF, compute_cadence="realtime"))
+    world.compute(as_of=ago(days=(datetime.now(UTC) - T).days - 20))
+    world.deliver()
+    world.compute()
+    beside: list[RunReport] = []
+
+    def tick(_key: str, done: int, _total: int) -> None:
+        if done and not beside:
+            beside.extend(world.compute().values())
+
+    report = approving.approve(world.engine, world.context, "recent", watch=tick)
+    assert (report.status, [each.status for each in beside]) == ("done", ["done"])
+    assert report.progress.tally + beside[0].progress.tally == Tally(exited=10)
+    with world.engine.begin() as connection:
+        assert connection.execute(text("SELECT count(*) FROM changes WHERE after = 'false'")).scalar_one() == 10
+        assert connection.execute(text("SELECT members FROM computations")).scalar_one() == 0
+    assert len(world.deliver()) == 10
 
 
 def test_without_history_what_is_so_at_first_counts_as_told(world: World) -> None:
