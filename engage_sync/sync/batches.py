@@ -164,6 +164,7 @@ class _Run:
     is_worth_another_try: bool = False
     _milliseconds: float = 0.0
     _written_as_of: datetime | None = None
+    _is_alone: bool = True
 
     def run(self, connection: Connection) -> RunReport:
         state, seen, total, verdict = self._begin(connection)
@@ -288,8 +289,9 @@ class _Run:
                 for row in batch
                 if row.differs and row.profile_id not in moved
             ]
-            if now.as_of != self._written_as_of:
-                # Somebody else computed in between; what they wrote isn't written twice.
+            self._is_alone &= now.as_of == self._written_as_of
+            if not self._is_alone:
+                # Somebody else computed since the values were staged; what they wrote isn't written twice.
                 found = differences.standing(connection, self.definition.id, found)
         else:
             began = time.perf_counter()
