@@ -12,7 +12,8 @@
     ├── NotMonotonic                 (1) an instant before the last one that was computed
     ├── DestinationUnavailable       (1) a destination that doesn't say what it holds
     ├── StaleLease                   (1) another worker took over what this one held
-    └── ComputationFailed            (1) a definition that couldn't be computed; the others went on
+    ├── ComputationFailed            (1) a definition that couldn't be computed; the others went on
+    └── HeldByGuard                  (3) a definition that a guard holds; the others went on
 
 Messages say what was found, what was expected, and what to do next; they never carry a secret or a trait's value.
 """
@@ -106,3 +107,7 @@ class StaleLease(EngageSyncError):
 
 class ComputationFailed(EngageSyncError):
     pass
+
+
+class HeldByGuard(EngageSyncError):
+    exit_code = 3

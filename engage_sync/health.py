@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -12,13 +13,14 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from engage_sync import clock, errors
 from engage_sync.database import engine as database
 from engage_sync.database import migrate
-from engage_sync.definitions.model import DestinationConfig, Workspace
+from engage_sync.definitions.model import DEFAULT_GUARD, DestinationConfig, Guard, Workspace
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
+from engage_sync.ingest import volumes
 from engage_sync.outbox import forgetting
 from engage_sync.profiles import privacy, suppression
 from engage_sync.settings import Settings, environment_of
-from engage_sync.sync import erasing
+from engage_sync.sync import erasing, guarding
 
 _UNKNOWN = text(
     """
@@ -30,6 +32,15 @@ _UNKNOWN = text(
     GROUP BY destinations.slug, definitions.key ORDER BY definitions.key, destinations.slug
     """
 )
+_HELD = text(
+    """
+    SELECT definitions.key, holds.held_at, holds.status, runs.note
+    FROM holds JOIN definitions ON definitions.id = holds.definition_id AND definitions.deleted_at IS NULL
+    JOIN runs ON runs.id = holds.run_id
+    ORDER BY definitions.key
+    """
+)
+_SOURCES = text("SELECT id, slug FROM sources WHERE slug = ANY(CAST(:slugs AS text[]))")
 _MINIMUM_VERSION = 150_000
 _MAX_DRIFT = 5.0
 
@@ -57,6 +68,8 @@ def examine(settings: Settings) -> list[Finding]:
         engine = database.create_engine(database.database_url(settings), application="engage-sync doctor")
         with engine.connect() as connection:
             findings.extend(_database(connection, settings))
+            if workspace and migrate.current_revision(connection) == migrate.head_revision():
+                findings.extend(_inputs(connection, workspace))
         engine.dispose()
     except (errors.EngageSyncError, OperationalError, InterfaceError) as failure:
         known = failure if isinstance(failure, errors.EngageSyncError) else database.unavailable(failure)
@@ -110,6 +123,7 @@ def _database(connection: Connection, settings: Settings) -> list[Finding]:
         text("SELECT key, error FROM computations JOIN definitions ON id = definition_id WHERE error IS NOT NULL")
     )
     found.extend(Finding(check=f"definition {row.key}", ok=False, detail=row.error) for row in failing)
+    found.extend(_held(row) for row in connection.execute(_HELD))
     found.extend(
         Finding(
             check=f"told {row.key}",
@@ -145,3 +159,32 @@ def _privacy(connection: Connection, settings: Settings) -> list[Finding]:
         detail = f"{len(left):,} requests to forget somebody aren't finished: `up` goes on, or run forget again"
         found.append(Finding(check="forget", ok=False, detail=detail))
     return found
+
+
+def _held(row: Any) -> Finding:
+    since = row.held_at.astimezone(UTC).isoformat(timespec="seconds")
+    detail = {
+        "held": f"held since {since}: {row.note} Look at engage-sync runs {row.key}; when that is right, engage-sync"
+        f" approve {row.key}, else mend its cause and engage-sync discard {row.key}",
+        "discarded": "discarded; it is computed anew at the next tick",
+        "approved": "approved; what it changes is being written",
+    }[row.status]
+    return Finding(check=f"definition {row.key}", ok=row.status != "held", detail=detail)
+
+
+def _inputs(connection: Connection, workspace: Workspace) -> Iterator[Finding]:
+    """The inputs that send less than usual, by the workspace's own guard."""
+    span = (workspace.guard or Guard()).over(DEFAULT_GUARD).silence
+    if not isinstance(span, timedelta):
+        return
+    slugs = [source.slug for source in workspace.sources]
+    known = {row.id: row.slug for row in connection.execute(_SOURCES, {"slugs": slugs})}
+    now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    for volume in volumes.heard(connection, known, span, now):
+        if volume.usual is not None and volume.is_silent:
+            yield Finding(
+                check=f"source {volume.slug}",
+                ok=False,
+                detail=f"{guarding.silence(volume, volume.usual)}: does it still send, and with the right write key?"
+                " What changes by time alone, and follows from it, is held meanwhile",
+            )

@@ -19,7 +19,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from engage_sync import errors
 from engage_sync.database import copies, migrate
 from engage_sync.database import engine as database
-from engage_sync.definitions.model import DestinationConfig, Workspace
+from engage_sync.definitions.model import DEFAULT_GUARD, DestinationConfig, Guard, Workspace
 from engage_sync.definitions.scenarios import Scenario, load_with_scenarios
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
@@ -33,7 +33,6 @@ from engage_sync.profiles import suppression
 from engage_sync.settings import Settings, environment_of
 from engage_sync.sync.catalog import Context
 from engage_sync.sync.forwarding import Routes
-from engage_sync.sync.telling import Alike
 
 if TYPE_CHECKING:
     from engage_sync.database.listener import Listener
@@ -152,12 +151,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             workspace=workspace,
             engine=engine,
             source_ids=sources,
-            context=_context(
-                settings,
-                destinations,
-                _routes(workspace, sources, destinations),
-                _alike(workspace, destinations),
-            ),
+            context=_context(settings, workspace, sources, destinations),
         )
     finally:
         engine.dispose()
@@ -172,14 +166,8 @@ def _routes(workspace: Workspace, sources: Mapping[str, int], destinations: Mapp
     return Routes(sources=by_source, email_changes=[destinations[slug] for slug in changing])
 
 
-def _alike(workspace: Workspace, destinations: Mapping[str, int]) -> dict[int, Alike]:
-    """How those destinations that can be read compare what they hold, by their ids."""
-    built = {config.slug: registry.build(config) for config in workspace.destinations}
-    return {destinations[slug]: made.alike for slug, made in built.items() if isinstance(made, Readable)}
-
-
 def _context(
-    settings: Settings, destinations: Mapping[str, int], routes: Routes, alike: Mapping[int, Alike]
+    settings: Settings, workspace: Workspace, sources: Mapping[str, int], destinations: Mapping[str, int]
 ) -> Context:
     stopping = threading.Event()
     warehouse = Warehouse(
@@ -188,10 +176,14 @@ def _context(
         most_rows=settings.sql_rows,
         stopping=stopping,
     )
+    built = {destinations[config.slug]: registry.build(config) for config in workspace.destinations}
     return Context(
         destinations=destinations,
-        routes=routes,
-        alike=alike,
+        routes=_routes(workspace, sources, destinations),
+        alike={number: made.alike for number, made in built.items() if isinstance(made, Readable)},
+        guard=(workspace.guard or Guard()).over(DEFAULT_GUARD),
+        sources=frozenset(sources.values()),
+        rates={number: made.budgets for number, made in built.items()},
         privacy_key=_privacy_key(settings),
         patience=settings.compute_timeout,
         warehouse=warehouse,

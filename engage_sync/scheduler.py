@@ -37,7 +37,8 @@ from engage_sync.sync import erasing, retention, sweeping
 from engage_sync.sync.batches import RunReport, compute_one
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.ingest import resolve_inbox
-from engage_sync.sync.rounds import Order, Round
+from engage_sync.sync.orders import Order
+from engage_sync.sync.rounds import Round
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -53,6 +54,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 60.0, 3600.0
 _LONGEST_TURN = 0.03
 # Definitions that are computed alone at the same time, each with a connection of its own.
 _ALONE = 2
+# An approved definition that is still held so long after is computed here: whoever approved it didn't end.
+_APPROVER_IS_DEAD = timedelta(minutes=1)
 # How long a stop lets running computations finish before it cancels their statements.
 _PATIENCE_AT_STOP = 3.0
 _CHANGED = text("SELECT count(*), max(updated_at), max(version) FROM definitions")
@@ -121,7 +124,7 @@ class Scheduler:
         later = self._keys_under_way(catalog)
         for definition in catalog.definitions:
             state = known[definition.id]
-            if definition.id not in new and not self._is_due(definition, state, now):
+            if not self._is_due(definition, state, now, is_new=definition.id in new):
                 continue
             if not self._may_be_tried(definition):
                 # What refers to it goes on with what it was.
@@ -337,13 +340,18 @@ class Scheduler:
             self._catalog, self._catalog_mark = catalog, mark
         return self._catalog
 
-    def _is_due(self, definition: StoredDefinition, state: State, now: datetime) -> bool:
-        if definition in self._at_once:
-            return False
+    def _is_due(self, definition: StoredDefinition, state: State, now: datetime, *, is_new: bool) -> bool:
         cadence = definition.spec.compute_cadence
         cron = self._lookback if cadence in (None, "hourly", "realtime") else cadence
         assert cron is not None
-        return is_due(cron, state.swept_to, now)
+        hold = state.hold
+        if hold is not None and hold.version == definition.version:
+            # Held in real time, too, it is counted anew by ticks. Whoever approved it is writing it, unless that died.
+            is_left = hold.approved_at is not None and now - hold.approved_at > _APPROVER_IS_DEAD
+            return is_left or is_due(cron, hold.looked_at, now)
+        if hold is not None or is_new:
+            return True
+        return definition not in self._at_once and is_due(cron, state.swept_to, now)
 
 
 def is_due(cron: str, swept_to: datetime | None, now: datetime) -> bool:

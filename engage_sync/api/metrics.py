@@ -47,8 +47,10 @@ _FORGETS = text(
 )
 _DEFINITIONS = text(
     """
-    SELECT definitions.key, definitions.kind, computations.members, extract(epoch FROM computations.computed_at)::float8
+    SELECT definitions.key, definitions.kind, computations.members,
+           extract(epoch FROM computations.computed_at)::float8 AS computed, holds.run_id IS NOT NULL AS is_held
     FROM definitions JOIN computations ON computations.definition_id = definitions.id
+    LEFT JOIN holds ON holds.definition_id = definitions.id
     WHERE definitions.deleted_at IS NULL
     """
 )
@@ -127,9 +129,14 @@ def read_gauges(connection: Connection) -> Iterator[Metric]:
     computed = GaugeMetricFamily(
         "engage_sync_definition_computed_timestamp_seconds", "When it was last computed.", labels=["key", "kind"]
     )
-    for key, kind, size, seconds in connection.execute(_DEFINITIONS):
+    held = GaugeMetricFamily(
+        "engage_sync_definition_held", "1 while a guard holds its next change.", labels=["key", "kind"]
+    )
+    for key, kind, size, seconds, is_held in connection.execute(_DEFINITIONS):
         members.add_metric([key, kind], size)
+        held.add_metric([key, kind], int(is_held))
         if seconds is not None:
             computed.add_metric([key, kind], seconds)
     yield members
     yield computed
+    yield held

@@ -24,7 +24,7 @@ from engage_sync.sync import ingest
 from engage_sync.sync.batches import RunReport
 
 _COLUMNS = {
-    "key": "definition", "cause": "cause", "scope": "scope", "as_of": "as of", "members": "members",
+    "key": "definition", "status": "status", "cause": "cause", "scope": "scope", "as_of": "as of", "members": "members",
     "entered": "entered", "left": "left", "changed": "changed", "messages": "messages",
 }  # fmt: skip
 
@@ -51,7 +51,8 @@ def compute(
     with composition.runtime(current(context)) as runtime:
         reports = _compute(runtime, keys, instant(as_of), full=full, quiet=json)
     _show(reports, json)
-    _end(reports)
+    _announce(reports)
+    end(reports)
 
 
 def deliver(
@@ -101,13 +102,14 @@ def sync(
             _resolve_inbox(runtime)
             _person(runtime, only)
         reports = _compute(runtime, keys, instant(as_of), full=False, quiet=json)
+        _announce(reports)
         counts = _deliver(runtime, quiet=json, only=None if only is None else _person(runtime, only))
         waiting = {} if only is None else _waiting(runtime)
     by_key = counts["by_key"]
     rows = []
     for report in reports:
         sent = by_key.get(report.key, {"sent": 0, "failed": 0, "withheld": 0})
-        rows.append({**_row(report), **sent})
+        rows.append({**row(report), **sent})
         if only is not None:
             rows[-1]["waiting"] = waiting.get(report.key, 0)
     if json:
@@ -120,10 +122,17 @@ def sync(
             output.say(
                 f"{sum(waiting.values()):,} messages to others wait. To send them: engage-sync deliver --until-empty"
             )
-    _end(reports)
+    _end_failed(reports)
     if counts["failed"]:
         output.say("Some messages could not be delivered: engage-sync dead-letters list")
         raise typer.Exit(1)
+    _end_held(reports)
+
+
+def end(reports: Sequence[RunReport]) -> None:
+    """End a command that computed: raises what failed (1), else what is held (3)."""
+    _end_failed(reports)
+    _end_held(reports)
 
 
 def _compute(
@@ -204,7 +213,8 @@ def _deliver(runtime: Runtime, *, quiet: bool, only: int | None = None) -> dict[
     }
 
 
-def _row(report: RunReport) -> dict[str, Any]:
+def row(report: RunReport) -> dict[str, Any]:
+    """A computation for machines; of a held one, the counts are those of what it would do."""
     return {
         "run_id": report.run_id,
         "key": report.key,
@@ -218,12 +228,15 @@ def _row(report: RunReport) -> dict[str, Any]:
         "left": report.progress.tally.exited,
         "changed": report.progress.tally.changed,
         "messages": report.progress.messages,
+        "status": report.status,
         "error": report.error,
+        "held": report.held,
+        "push": report.push.document() if report.push else None,
     }
 
 
 def _show(reports: Sequence[RunReport], json: bool) -> None:
-    rows = [_row(report) for report in reports]
+    rows = [row(report) for report in reports]
     if json:
         output.json(rows)
     elif rows:
@@ -232,11 +245,38 @@ def _show(reports: Sequence[RunReport], json: bool) -> None:
         output.say("There is no definition to compute. Run: engage-sync apply")
 
 
-def _end(reports: Sequence[RunReport]) -> None:
+def _end_failed(reports: Sequence[RunReport]) -> None:
     failed = [report for report in reports if report.error]
     if failed:
         raise errors.ComputationFailed(
             "\n".join(
                 f"{report.key} could not be computed: {(report.error or '').splitlines()[0]}" for report in failed
+            )
+        )
+
+
+def _announce(reports: Sequence[RunReport]) -> None:
+    """What first pushes are about to send."""
+    for report in reports:
+        if report.push is None or not report.push.messages:
+            continue
+        takes = (
+            "" if report.push.seconds is None else f", at most {report.push.seconds:,.1f} s at the destination's rate"
+        )
+        output.say(
+            f"{report.key}: the first push tells {report.push.people:,} people in {report.push.messages:,}"
+            f" messages{takes}."
+        )
+
+
+def _end_held(reports: Sequence[RunReport]) -> None:
+    held = [report for report in reports if report.held]
+    if held:
+        raise errors.HeldByGuard(
+            "\n".join(
+                f"{report.key} is held, nothing of it was written: {report.held}\n"
+                f"  To write it: engage-sync approve {report.key}. To wait for the next tick: engage-sync discard"
+                f" {report.key}"
+                for report in held
             )
         )

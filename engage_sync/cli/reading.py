@@ -109,7 +109,7 @@ def runs(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """List the computations, newest first."""
+    """List the computations, newest first; of held ones, what they would do, and why they don't."""
     with composition.runtime(current(context)) as runtime, runtime.engine.begin() as connection:
         if key is not None:
             versions.find(connection, key)
@@ -118,10 +118,10 @@ def runs(
         output.json(found)
         return
     output.table(
-        found,
-        {"run_id": "run", "key": "definition", "cause": "cause", "scope": "scope", "as_of": "as of",
-         "evaluated": "evaluated", "entered": "entered", "left": "left", "changed": "changed",
-         "messages": "messages", "duration_ms": "ms", "error": "error"},
+        [{**run, "note": run["error"] or run["note"]} for run in found],
+        {"run_id": "run", "key": "definition", "status": "status", "cause": "cause", "scope": "scope",
+         "as_of": "as of", "evaluated": "evaluated", "entered": "entered", "left": "left", "changed": "changed",
+         "messages": "messages", "duration_ms": "ms", "note": "note"},
     )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def _definitions(context: typer.Context, kind: str, limit: int | None, json: boo
         output.json(found)
         return
     output.table(
-        found,
+        [{**each, "status": _status(each)} for each in found],
         {
             "key": "key",
             "name": "name",
@@ -140,6 +140,20 @@ def _definitions(context: typer.Context, kind: str, limit: int | None, json: boo
             "as_of": "as of",
             "last_run_ms": "last run ms",
             "enabled": "enabled",
-            "error": "error",
+            "status": "status",
         },
     )
+    for each in found:
+        if each["held"] and each["held"]["status"] == "held":
+            output.say(
+                f"{each['key']} is held: {each['held']['because']} engage-sync approve {each['key']}, or discard"
+                f" {each['key']}"
+            )
+
+
+def _status(definition: dict[str, Any]) -> str:
+    if definition["error"]:
+        return f"failed: {definition['error']}"
+    if definition["held"]:
+        return str(definition["held"]["status"])
+    return "computed" if definition["is_computed"] else "waits for its first computation"

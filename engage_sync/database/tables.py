@@ -110,6 +110,16 @@ inbox = Table(
     Column("call", JSONB, nullable=False),
 )
 
+# How many live calls of a source were resolved, by the minute in which they came; not those of imported files.
+volumes = Table(
+    "volumes",
+    metadata,
+    Column("source_id", SmallInteger, nullable=False),
+    Column("minute", Instant, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source_id", "minute"),
+)
+
 # Calls that the resolver could not take, with the reason; nothing else is lost because of them.
 rejects = Table(
     "rejects",
@@ -333,6 +343,36 @@ computations = Table(
     # Microseconds that evaluating one profile takes, smoothed over runs that took long enough to tell.
     Column("cost", Float),
     Column("error", Text),
+    # Within the hour, by stretches of five minutes, the newest first: how many entered or left, and who entered less
+    # who left. `recent_slot` numbers the newest stretch.
+    Column("recent_changes", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("recent_growth", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("recent_slot", BigInteger, nullable=False, server_default=text("0")),
+    # Somebody approved what followed from a silent input: so long that holds nothing.
+    Column("silence_accepted_until", Instant),
+)
+
+# Definitions whose next change waits for somebody. What it would be, its run says; `allowed` are the counts up to which
+# an approved one may go, less what is written already.
+holds = Table(
+    "holds",
+    metadata,
+    Column("definition_id", Integer, ForeignKey("definitions.id"), primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("is_live", Boolean, nullable=False),
+    Column("looked_at", Instant, nullable=False),
+    Column("held_at", Instant, nullable=False, server_default=NOW),
+    # The input that is silent, and how many calls were usual.
+    Column("source_id", SmallInteger),
+    Column("usual", BigInteger),
+    Column("approved_at", Instant),
+    Column("allowed", BigInteger),
+    Column("allowed_entered", BigInteger),
+    Column("allowed_exited", BigInteger),
+    Column("allowed_changed", BigInteger),
 )
 
 snapshots = Table(
@@ -429,6 +469,8 @@ runs = Table(
     Column("messages", BigInteger, nullable=False, server_default=text("0")),
     Column("duration_ms", Float, nullable=False, server_default=text("0")),
     Column("error", Text),
+    # Why it is held, or what became of that.
+    Column("note", Text),
     UniqueConstraint("definition_id", "minute"),
 )
 

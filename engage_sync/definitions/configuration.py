@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from engage_sync import errors
 from engage_sync.definitions.language.problems import nearest, shortened
 from engage_sync.definitions.language.tree import UNIT_DELTAS, Unit
 from engage_sync.definitions.model import (
     DEFAULT_LIMITS,
     DestinationConfig,
     Guard,
+    Off,
     Schedule,
     Source,
     Space,
@@ -27,7 +27,6 @@ from engage_sync.definitions.validation import AnyShape, validate
 from engage_sync.definitions.yaml_text import YamlFile
 
 SECRET_NAME = re.compile(r"(^|_)(key|secret|token|password)$")
-NOT_YET = "is accepted but not acted on yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,6 @@ class Configuration:
     schedule: Schedule = field(default_factory=Schedule)
     limits: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
     guard: Guard | None = None
-    warnings: tuple[errors.Problem, ...] = ()
 
 
 def read_configuration(file: YamlFile) -> Configuration:
@@ -55,7 +53,6 @@ def read_configuration(file: YamlFile) -> Configuration:
         schedule=Schedule(lookback=shape.schedule.lookback),
         limits={**DEFAULT_LIMITS, **shape.limits},
         guard=guard(shape.guard),
-        warnings=tuple(_warnings(shape, file)),
     )
 
 
@@ -72,16 +69,20 @@ def source_slugs(file: YamlFile) -> list[str] | None:
 def guard(shape: GuardShape | None) -> Guard | None:
     if shape is None:
         return None
-    share = SHARE.fullmatch(shape.max_change.strip()) if shape.max_change else None
-    silence = SILENCE.fullmatch(shape.silence.strip()) if shape.silence else None
-    return Guard(
-        max_change=float(share[1]) / 100 if share else None,
-        from_members=shape.from_members,
-        silence=_time(silence) if silence else None,
-    )
+    return Guard(max_change=_share(shape.max_change), from_members=shape.from_members, silence=_silence(shape.silence))
 
 
-def _time(match: re.Match[str]) -> timedelta:
+def _share(value: str | None) -> float | Off | None:
+    match = SHARE.fullmatch(value.strip()) if value else None
+    if match is None:
+        return None if value is None else "off"
+    return float(match[1]) / 100
+
+
+def _silence(value: str | None) -> timedelta | Off | None:
+    match = SILENCE.fullmatch(value.strip()) if value else None
+    if match is None:
+        return None if value is None else "off"
     return int(match[1]) * UNIT_DELTAS[Unit(match[2])]
 
 
@@ -134,13 +135,6 @@ def _check_connected(file: YamlFile) -> None:
             else:
                 continue
             file.tell(file.at_value(("destinations", slug, "connected_sources", index)), message)
-
-
-def _warnings(shape: EngageShape, file: YamlFile) -> list[errors.Problem]:
-    found = []
-    if shape.guard is not None:
-        found.append(file.problem(file.at_key(("guard",)), f"guard {NOT_YET}"))
-    return found
 
 
 def _source(slug: str, shape: SourceShape) -> Source:

@@ -64,13 +64,33 @@ class Schedule:
     lookback: str = HOURLY
 
 
+Off: TypeAlias = Literal["off"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """`max_change` is a share of the members, 0.5 for 50 %; counted from `from_members` members on."""
+    """What holds a sync; None: as whoever is asked next says, the workspace after the definition.
 
-    max_change: float | None = None
-    from_members: int = 0
-    silence: timedelta | None = None
+    `max_change` is a share of the members, 0.5 for 50 %; counted from `from_members` members on. `silence`: without its
+    usual calls for so long, an input counts as silent.
+    """
+
+    max_change: float | Off | None = None
+    from_members: int | None = None
+    silence: timedelta | Off | None = None
+
+    def over(self, other: Guard) -> Guard:
+        """This guard, and where it says nothing, the other one."""
+        return Guard(
+            max_change=other.max_change if self.max_change is None else self.max_change,
+            from_members=other.from_members if self.from_members is None else self.from_members,
+            silence=other.silence if self.silence is None else self.silence,
+        )
+
+
+NO_GUARD = Guard(max_change="off", silence="off")
+DEFAULT_GUARD = Guard(max_change=0.5, from_members=1_000, silence=timedelta(hours=6))
+"""What holds where a workspace says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +257,7 @@ def _tells(document: Mapping[str, Any]) -> Tells:
 def _guard_document(guard: Guard | None) -> dict[str, Any] | None:
     if guard is None:
         return None
-    silence = None if guard.silence is None else guard.silence.total_seconds()
+    silence = guard.silence.total_seconds() if isinstance(guard.silence, timedelta) else guard.silence
     return {"max_change": guard.max_change, "from_members": guard.from_members, "silence_seconds": silence}
 
 
@@ -248,5 +268,5 @@ def _guard(document: Mapping[str, Any] | None) -> Guard | None:
     return Guard(
         max_change=document["max_change"],
         from_members=document["from_members"],
-        silence=None if seconds is None else timedelta(seconds=seconds),
+        silence=seconds if seconds is None or seconds == "off" else timedelta(seconds=seconds),
     )

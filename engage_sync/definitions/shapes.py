@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from apscheduler.triggers.cron import CronTrigger
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
+from engage_sync.definitions.language.tree import UNIT_DELTAS, Unit
 from engage_sync.definitions.model import HOURLY
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 KEY = r"^[a-z0-9_]+$"
 DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W_](?:[\w-]{0,61}[^\W_])?")
 SILENCE = re.compile(r"(\d{1,6})\s+(minute|hour|day|week)s?")
+_LONGEST_SILENCE = timedelta(days=7)
 SHARE = re.compile(r"(\d{1,4}(?:\.\d+)?)\s*%")
 
 
@@ -54,17 +58,31 @@ def _history(value: Any) -> Any:
     raise wrong("expected true, false or a number of days")
 
 
+def _is_off(value: Any) -> bool:
+    """YAML reads a bare `off` as text or, in its older version, as false."""
+    return value is False or (isinstance(value, str) and value.strip() == "off")
+
+
 def _share(value: Any) -> Any:
+    if _is_off(value):
+        return "off"
     match = SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None or not float(match[1]) > 0:
-        raise wrong("expected a share such as 50%")
+        raise wrong("expected a share such as 50%, or off")
     return value
 
 
 def _silence(value: Any) -> Any:
-    if not isinstance(value, str) or not SILENCE.fullmatch(value.strip()):
-        raise wrong("expected a time such as 6 hours")
+    if _is_off(value):
+        return "off"
+    match = SILENCE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or not timedelta(0) < int(match[1]) * UNIT_DELTAS[Unit(match[2])] <= _LONGEST_SILENCE:
+        raise wrong("expected a time such as 6 hours, at most 7 days, or off")
     return value
+
+
+def _guard(value: Any) -> Any:
+    return {"max_change": "off", "silence": "off"} if _is_off(value) else value
 
 
 def _number(value: Any) -> Any:
@@ -139,10 +157,20 @@ class GuardShape(Shape):
     max_change: Annotated[str, BeforeValidator(_share)] | None = Field(
         default=None, description="Hold a sync that would change a larger share of the members, such as 50%."
     )
-    from_members: Whole = Field(default=0, description="From how many members on the share counts.")
+    from_members: Whole | None = Field(default=None, description="From how many members on the share counts.")
     silence: Annotated[str, BeforeValidator(_silence)] | None = Field(
-        default=None, description="Hold a live sync after so long without calls, such as 6 hours."
+        default=None, description="Hold a live sync after so long without the usual calls, such as 6 hours."
     )
+
+
+class _OrOff:
+    """In the JSON Schema: also the word off."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {"anyOf": [handler(schema), {"const": "off"}]}
+
+
+GuardOrOff = Annotated[GuardShape | None, BeforeValidator(_guard), _OrOff()]
 
 
 class EngageShape(Shape):
@@ -153,7 +181,7 @@ class EngageShape(Shape):
     destinations: dict[Annotated[str, Field(pattern=SLUG)], DestinationShape] = Field(default={})
     schedule: ScheduleShape = ScheduleShape()
     limits: dict[Text, Whole] = Field(default={}, description="Identifiers a profile may have, by type.")
-    guard: GuardShape | None = None
+    guard: GuardOrOff = None
 
 
 class AudienceTrackShape(Shape):
@@ -211,7 +239,7 @@ class DefinitionShape(Shape):
     include_historical_data: Annotated[
         Any, BeforeValidator(_history), _schema({"type": "boolean"}, {"type": "integer", "minimum": 1})
     ] = Field(default=True, description="All history, none of it, or so many days of it.")
-    guard: GuardShape | None = None
+    guard: GuardOrOff = None
     on_delete: Literal["keep", "sweep"] | None = Field(
         default=None,
         description="sweep: when it is deleted, everybody who was told hears that there is no value any more.",

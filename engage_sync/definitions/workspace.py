@@ -12,7 +12,6 @@ from pathlib import Path
 from engage_sync import errors
 from engage_sync.definitions import language, statements
 from engage_sync.definitions.configuration import (
-    NOT_YET,
     Configuration,
     destination_slugs,
     guard,
@@ -92,10 +91,7 @@ class ReadWorkspace:
             limits=self.configuration.limits,
             guard=self.configuration.guard,
             definitions=tuple(_spec(read) for read in self.definitions),
-            warnings=(
-                *self.configuration.warnings,
-                *(warning for read in self.definitions for warning in _warnings(read)),
-            ),
+            warnings=tuple(warning for read in self.definitions for warning in _warnings(read)),
         )
 
 
@@ -273,10 +269,7 @@ def _tells(shape: AudienceTellsShape | TraitTellsShape) -> Tells:
 def _warnings(read: _Read) -> list[errors.Problem]:
     shape = read.shape
     assert shape is not None
-    unheeded = {"guard": shape.guard is not None}
-    found = [
-        read.file.problem(read.file.at_key((name,)), f"{name} {NOT_YET}") for name, is_set in unheeded.items() if is_set
-    ]
+    found = []
     for slug, tells in shape.destinations.items():
         if not tells.identify and tells.track is None:
             place = read.file.at_key(("destinations", slug))

@@ -81,6 +81,8 @@ _ANYTHING = text(
     WITH seen AS MATERIALIZED (
       SELECT DISTINCT touches_seen::text AS shown FROM computations
       WHERE definition_id = ANY(CAST(:definitions AS integer[])) AND touches_seen IS NOT NULL
+        -- What is held reads nothing until that is over.
+        AND NOT EXISTS (SELECT FROM holds WHERE holds.definition_id = computations.definition_id)
     )
     SELECT EXISTS (
       SELECT FROM touches, seen

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from engage_sync.database import binary, channels, pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.ingest import accept
 
 _COPY = "COPY inbox (source_id, call) FROM STDIN (FORMAT binary)"
@@ -37,7 +38,7 @@ SELECT call.source_id, call.body
 FROM promise, unnest(%(sources)s::smallint[], %(calls)s::text[]::jsonb[]) AS call (source_id, body)
 """.replace("{promise}", _PROMISE_DURABILITY.replace("{channel}", "%(channel)s"))
 _TAKE = text("SELECT id, source_id, received_at, call::text AS call FROM inbox ORDER BY id LIMIT :limit")
-_REMOVE = text("DELETE FROM inbox WHERE id = ANY(:ids)")
+_REMOVE = text("DELETE FROM inbox WHERE id = ANY(CAST(:ids AS bigint[]))")
 _REJECT = text(
     """
     INSERT INTO rejects (source_id, received_at, call, reason)
@@ -101,9 +102,9 @@ def take(connection: Connection, limit: int) -> list[InboxRow]:
     ]
 
 
-def remove(connection: Connection, ids: Sequence[int]) -> None:
-    if ids:
-        pipeline.rows(connection, _REMOVE, {"ids": list(ids)})
+def removing(ids: Sequence[int]) -> Query[None]:
+    """Removes calls that are resolved."""
+    return Query(_REMOVE, {"ids": list(ids)}, pipeline.nothing)
 
 
 def reject(connection: Connection, rejected: Sequence[Rejected]) -> None:

@@ -39,11 +39,17 @@ _DEFINITIONS = text(
            definitions.enabled, definitions.file, definitions.version, coalesce(computations.members, 0) AS members,
            computations.version IS NOT DISTINCT FROM definitions.version AS is_computed, computations.as_of,
            computations.error, computations.cost AS microseconds_a_person, latest.duration_ms AS last_run_ms,
-           definitions.created_at, definitions.updated_at
+           definitions.created_at, definitions.updated_at,
+           CASE WHEN holds.run_id IS NOT NULL THEN jsonb_build_object(
+             'status', holds.status, 'since', holds.held_at, 'because', held.note, 'run_id', held.id,
+             'entered', held.entered, 'left', held.exited, 'changed', held.changed, 'messages', held.messages
+           ) END AS held
     FROM definitions
     JOIN definition_versions ON definition_versions.definition_id = definitions.id
       AND definition_versions.version = definitions.version
     LEFT JOIN computations ON computations.definition_id = definitions.id
+    LEFT JOIN holds ON holds.definition_id = definitions.id
+    LEFT JOIN runs AS held ON held.id = holds.run_id
     LEFT JOIN LATERAL (
       -- Real time adds up a row a minute, which says nothing of one computation.
       SELECT duration_ms FROM runs
@@ -162,7 +168,7 @@ _RUNS = text(
     """
     SELECT runs.id AS run_id, definitions.key, runs.cause, runs.scope, runs.status, runs.as_of, runs.started_at,
            runs.finished_at, runs.evaluated, runs.entered, runs.exited AS "left", runs.changed, runs.messages,
-           runs.duration_ms, runs.error
+           runs.duration_ms, runs.error, runs.note
     FROM runs JOIN definitions ON definitions.id = runs.definition_id
     WHERE CAST(:key AS text) IS NULL OR definitions.key = :key
     ORDER BY runs.id DESC LIMIT CAST(:limit AS bigint)
@@ -188,7 +194,8 @@ _SUMMARY = text(
 def definitions(connection: Connection, kind: str) -> list[dict[str, Any]]:
     """All audiences or computed traits (`kind`), newest first, with what their last computation said and took.
 
-    "microseconds_a_person" is what evaluating one person takes, as it was learnt (None: not known yet).
+    "microseconds_a_person" is what evaluating one person takes, as it was learnt (None: not known yet). "held" is what
+    a guard holds, with its counts and the reason (None: nothing).
     """
     found = []
     for row in connection.execute(_DEFINITIONS, {"kind": kind}):
@@ -258,7 +265,7 @@ def profile(connection: Connection, identifier: str, *, events: int = 50) -> dic
 
 
 def runs(connection: Connection, *, key: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """Computations, newest first."""
+    """Computations, newest first. Of a held one the counts are those of what it would do, its `note` says why."""
     return [dict(row._mapping) for row in connection.execute(_RUNS, {"key": key, "limit": limit})]
 
 

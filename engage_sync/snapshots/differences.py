@@ -57,6 +57,14 @@ _RECORD = text(
     ON CONFLICT (profile_id, definition_id) DO UPDATE SET value = excluded.value, since = excluded.since
     """
 )
+_STANDING = text(
+    """
+    SELECT staged.profile_id
+    FROM unnest(CAST(:profiles AS bigint[]), CAST(:before AS jsonb[])) AS staged (profile_id, before)
+    LEFT JOIN snapshots ON snapshots.profile_id = staged.profile_id AND snapshots.definition_id = :definition
+    WHERE snapshots.value IS NOT DISTINCT FROM staged.before
+    """
+)
 _FORGET = text(
     "DELETE FROM snapshots WHERE definition_id = :definition AND profile_id = ANY(CAST(:profiles AS bigint[]))"
 )
@@ -87,6 +95,10 @@ class Tally:
     entered: int = 0
     exited: int = 0
     changed: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.entered + self.exited + self.changed
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -125,6 +137,17 @@ def stage(
     difference = difference.replace("::text AS before", " AS before").replace("::text AS after", " AS after")
     given = arguments(evaluation, definition, is_audience, as_of, None)
     return connection.exec_driver_sql(_STAGE.replace("{}", difference), given).rowcount
+
+
+def standing(connection: Connection, definition: int, found: Sequence[Difference]) -> list[Difference]:
+    """Those differences whose value before is still the snapshot's."""
+    given = {
+        "definition": definition,
+        "profiles": [difference.profile_id for difference in found],
+        "before": [difference.before for difference in found],
+    }
+    stands = {row.profile_id for row in pipeline.rows(connection, _STANDING, given)}
+    return [difference for difference in found if difference.profile_id in stands]
 
 
 def recording(found: Sequence[Found], as_of: datetime) -> Query[None]:

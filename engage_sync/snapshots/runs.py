@@ -59,6 +59,16 @@ _START_EACH = text(
     RETURNING definition_id, id
     """
 )
+_HOLD = text(
+    """
+    UPDATE runs
+    SET status = 'held', as_of = :as_of, finished_at = clock_timestamp(), evaluated = :evaluated, entered = :entered,
+        exited = :exited, changed = :changed, messages = :messages, note = :note, duration_ms = :duration
+    WHERE id = :run
+    """
+)
+_CLOSE_HELD = text("UPDATE runs SET status = :status, note = :note WHERE id = :run AND status = 'held'")
+_DROP = text("DELETE FROM runs WHERE id = ANY(CAST(:runs AS bigint[])) AND as_of IS NULL")
 # One row a minute for each definition, whoever of many turns comes first.
 _MINUTE = text(
     """
@@ -119,6 +129,34 @@ def finish(
             "error": error,
         },
     )
+
+
+def hold(
+    connection: Connection, run: int, progress: Progress, *, as_of: datetime, note: str, milliseconds: float
+) -> None:
+    """What a run would do, and why it doesn't; counting that took so long."""
+    given = {
+        "run": run,
+        "as_of": as_of,
+        "note": note,
+        "duration": milliseconds,
+        "evaluated": progress.evaluated,
+        "entered": progress.tally.entered,
+        "exited": progress.tally.exited,
+        "changed": progress.tally.changed,
+        "messages": progress.messages,
+    }
+    connection.execute(_HOLD, given)
+
+
+def close_held(connection: Connection, run: int, status: str, note: str) -> None:
+    """What became of a held run: approved, discarded, or lapsed."""
+    connection.execute(_CLOSE_HELD, {"run": run, "status": status, "note": note})
+
+
+def dropping(runs: Sequence[int]) -> Query[None]:
+    """Removes those of these runs that did nothing: their round left them to runs of their own."""
+    return Query(_DROP, {"runs": list(runs)}, pipeline.nothing)
 
 
 def opening_minutes(definitions: Sequence[tuple[int, int]]) -> Query[dict[int, int]]:

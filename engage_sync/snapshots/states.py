@@ -16,13 +16,18 @@ from sqlalchemy import Connection, text
 from engage_sync import errors
 from engage_sync.database import locks, pipeline
 from engage_sync.database.pipeline import Query, Rows
+from engage_sync.snapshots import guards, holds
+from engage_sync.snapshots.differences import Tally
+from engage_sync.snapshots.guards import Recent
+from engage_sync.snapshots.holds import Hold
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """`version` None: never computed. Instants are aware, in UTC; `touches_seen` is the text of a pg_snapshot.
 
-    `cost` are the microseconds that evaluating one profile takes; None: not known yet.
+    `cost` are the microseconds that evaluating one profile takes; None: not known yet. `counted` is what changed by
+    stretches of time, see `recent`; `hold` is what keeps the next change from being written.
     """
 
     definition_id: int
@@ -36,6 +41,13 @@ class State:
     error: str | None
     current_version: int
     enabled: bool
+    silence_accepted_until: datetime | None = None
+    counted: tuple[Sequence[int], Sequence[int], int] = ((), (), 0)
+    hold: Hold | None = None
+
+    def recent(self, as_of: datetime) -> Recent:
+        """Who entered or left within the hour before an instant, whatever the cause."""
+        return guards.recent(*self.counted, as_of)
 
 
 def _first(rows: Rows) -> Any:
@@ -43,27 +55,30 @@ def _first(rows: Rows) -> Any:
 
 
 def _states(rows: Rows) -> dict[int, State]:
-    return {row[0]: State(*row) for row in rows}
+    return {row[0]: State(*[*row[:12], row[12:15], holds.read(row[15:])]) for row in rows}
 
 
 CLOCK: Query[datetime] = Query(text("SELECT clock_timestamp()"), {}, _first)
 """The database's clock."""
 CURRENT_SNAPSHOT: Query[str] = Query(text("SELECT pg_current_snapshot()::text"), {}, _first)
 """Which transactions are visible now. Asked before anything else is read, so that nothing falls between."""
-# In the order of State's fields.
+# In the order of State's fields: its own, what it counted, and its hold.
 _LOAD = text(
-    """
+    f"""
     SELECT definitions.id AS definition_id, computations.version, swept_to, coalesce(swept_live, false) AS swept_live,
            -- A snapshot of transactions that this server never had comes from another one (a restored dump): what it
            -- shows as seen, nobody saw here.
            CASE WHEN pg_snapshot_xmax(touches_seen) <= pg_snapshot_xmax(pg_current_snapshot())
            THEN touches_seen::text END AS touches_seen, as_of, coalesce(members, 0) AS members, cost, error,
            definitions.version AS current_version,
-           definitions.enabled AND definitions.deleted_at IS NULL AS enabled
+           definitions.enabled AND definitions.deleted_at IS NULL AS enabled, silence_accepted_until,
+           coalesce(recent_changes, '{{}}') AS recent_changes, coalesce(recent_growth, '{{}}') AS recent_growth,
+           coalesce(recent_slot, 0) AS recent_slot, {holds.COLUMNS}
     FROM definitions LEFT JOIN computations ON computations.definition_id = definitions.id
+    LEFT JOIN holds ON holds.definition_id = definitions.id
     WHERE definitions.id = ANY(:definitions)
     ORDER BY definitions.id
-    """
+    """  # noqa: S608 - a constant of ours
 )
 _ADVANCE = text(
     """
@@ -77,12 +92,18 @@ _ADVANCE = text(
 )
 _COUNT = text(
     """
-    INSERT INTO computations (definition_id, as_of, members)
-    SELECT definition_id, :as_of, delta
-    FROM unnest(CAST(:definitions AS integer[]), CAST(:deltas AS bigint[])) AS counted (definition_id, delta)
+    INSERT INTO computations (definition_id, as_of, members, recent_changes, recent_growth, recent_slot)
+    SELECT definition_id, :as_of, delta, ARRAY[changes], ARRAY[growth], :slot
+    FROM unnest(CAST(:definitions AS integer[]), CAST(:deltas AS bigint[]), CAST(:changes AS bigint[]),
+                CAST(:growth AS bigint[])) AS counted (definition_id, delta, changes, growth)
     ORDER BY definition_id
     ON CONFLICT (definition_id) DO UPDATE
-    SET members = computations.members + excluded.members, as_of = greatest(computations.as_of, excluded.as_of)
+    SET members = computations.members + excluded.members, as_of = greatest(computations.as_of, excluded.as_of),
+        recent_changes = engage_slide(computations.recent_changes, excluded.recent_slot - computations.recent_slot,
+                                      excluded.recent_changes[1]),
+        recent_growth = engage_slide(computations.recent_growth, excluded.recent_slot - computations.recent_slot,
+                                     excluded.recent_growth[1]),
+        recent_slot = greatest(computations.recent_slot, excluded.recent_slot)
     """
 )
 _SEEN = text(
@@ -113,6 +134,16 @@ _CARRY_OVER = text(
     """
 )
 _FORGET = text("UPDATE computations SET touches_seen = NULL WHERE definition_id = ANY(:definitions)")
+_HOLD = text("UPDATE computations SET error = NULL WHERE definition_id = :definition AND error IS NOT NULL")
+# The hour begins anew with what somebody approved.
+_APPROVED = text(
+    """
+    UPDATE computations
+    SET recent_changes = '{}', recent_growth = '{}', silence_accepted_until = CASE
+      WHEN :silent THEN clock_timestamp() + interval '1 day' ELSE silence_accepted_until END
+    WHERE definition_id = :definition
+    """
+)
 _FAIL = text(
     """
     INSERT INTO computations (definition_id, error) VALUES (:definition, :error)
@@ -151,9 +182,20 @@ def current_snapshot(connection: Connection) -> str:
     return pipeline.ask(connection, CURRENT_SNAPSHOT)
 
 
-def counting(deltas: Mapping[int, int], as_of: datetime) -> Query[None]:
-    """Adds to the numbers of members (for a trait: of profiles with a value), by definition, as of an instant."""
-    given = {"definitions": list(deltas), "deltas": list(deltas.values()), "as_of": as_of}
+def counting(tallies: Mapping[int, Tally], as_of: datetime, *, guarded: bool = True) -> Query[None]:
+    """Adds to the numbers of members (for a trait: of profiles with a value), by definition, as of an instant.
+
+    `guarded`: and, but for values that only changed, to what counts in the hour.
+    """
+    deltas = [tally.entered - tally.exited for tally in tallies.values()]
+    given = {
+        "definitions": list(tallies),
+        "deltas": deltas,
+        "changes": [tally.entered + tally.exited if guarded else 0 for tally in tallies.values()],
+        "growth": deltas if guarded else [0] * len(deltas),
+        "slot": guards.slot(as_of),
+        "as_of": as_of,
+    }
     return Query(_COUNT, given, pipeline.nothing)
 
 
@@ -211,3 +253,13 @@ def forget(connection: Connection, definitions: Sequence[int]) -> None:
 def fail(connection: Connection, definition: int, error: str) -> None:
     """Mark a definition with what kept it from being computed; its snapshot stays as it was."""
     connection.execute(_FAIL, {"definition": definition, "error": error})
+
+
+def held(connection: Connection, definition: int) -> None:
+    """It can be computed, though nothing is written: what kept it from that before is over."""
+    connection.execute(_HOLD, {"definition": definition})
+
+
+def approved(connection: Connection, definition: int, *, silent: bool) -> None:
+    """What somebody approved is written: it doesn't count in the hour; a `silent` input is accepted for a day."""
+    connection.execute(_APPROVED, {"definition": definition, "silent": silent})

@@ -171,6 +171,21 @@ _AGREE = text(
       AND told.call_type = telling.call_type
     """
 )
+# Version 0, as of what was adopted: nothing was ever enqueued.
+_SUPPOSE = text(
+    """
+    INSERT INTO told (identity_value, identity_type, destination_id, definition_id, call_type, profile_id, version,
+                      confirmed)
+    SELECT identity_value, identity_type, destination_id, definition_id, call_type, profile_id, 0, confirmed
+    FROM unnest(CAST(:values AS text[]), CAST(:types AS text[]), CAST(:destinations AS smallint[]),
+                CAST(:definitions AS integer[]), CAST(:call_types AS text[]), CAST(:profiles AS bigint[]),
+                CAST(:contents AS jsonb[]))
+      AS telling (identity_value, identity_type, destination_id, definition_id, call_type, profile_id, confirmed)
+    ORDER BY identity_value COLLATE "C", identity_type COLLATE "C", destination_id, definition_id, call_type
+    ON CONFLICT (identity_value, identity_type, destination_id, definition_id, call_type) DO UPDATE
+    SET confirmed = excluded.confirmed, profile_id = excluded.profile_id, is_unknown = false, is_adopted = false
+    """
+)
 
 Key = tuple[str, str, int, int, str]
 
@@ -258,6 +273,14 @@ def agree(connection: Connection, tellings: Sequence[Telling]) -> None:
     if tellings:
         values = [telling.value for telling in tellings]
         pipeline.rows(connection, _AGREE, {**_columns(tellings), "contents": values})
+
+
+def suppose(connection: Connection, tellings: Sequence[Telling]) -> None:
+    """These count as told, though nothing was sent."""
+    if tellings:
+        profiles = [telling.profile_id for telling in tellings]
+        values = [telling.value for telling in tellings]
+        pipeline.rows(connection, _SUPPOSE, {**_columns(tellings), "profiles": profiles, "contents": values})
 
 
 def _columns(tellings: Sequence[Telling]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from engage_sync import errors
 from engage_sync.database import tables
 from engage_sync.definitions import versions
 from engage_sync.definitions.language.walk import references
+from engage_sync.definitions.model import NO_GUARD, Guard
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope
@@ -32,17 +33,26 @@ class Context:
     `patience`: seconds that one statement of a run may take. `pace`: how a long one makes way for what is
     urgent. `warehouse` is where SQL traits are read. `stopping` is set when the
     process is about to end. `routes` say whose calls are forwarded where; `alike` compares what those destinations hold
-    that can be read. `privacy_key` is the environment's half of what suppressed people are recognised by.
+    that can be read. `privacy_key` is the environment's half of what suppressed people are recognised by. `guard` is
+    what holds where a definition says nothing, `sources` are the ids of those in engage.yml. `rates` are the calls a
+    second that destinations take, by their ids and kinds of call.
     """
 
     destinations: Mapping[str, int]
     routes: Routes = NOWHERE
     alike: Mapping[int, Alike] = field(default_factory=dict, compare=False)
     privacy_key: bytes = field(default=b"", repr=False)
+    guard: Guard = NO_GUARD
+    sources: Collection[int] = ()
+    rates: Mapping[int, Mapping[str, float]] = field(default_factory=dict, compare=False)
     patience: float = 600.0
     pace: Pace = field(default_factory=Pace, compare=False)
     warehouse: Warehouse | None = field(default=None, compare=False)
     stopping: threading.Event = field(default_factory=threading.Event, compare=False)
+
+    def guard_of(self, definition: StoredDefinition) -> Guard:
+        """What may hold a definition."""
+        return self.guard if definition.spec.guard is None else definition.spec.guard.over(self.guard)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from engage_sync.snapshots.states import State
 from engage_sync.sync import batches, rounds
 from engage_sync.sync.batches import RunReport, Watcher
 from engage_sync.sync.catalog import Catalog, Context
-from engage_sync.sync.rounds import Order
+from engage_sync.sync.orders import Order
 
 
 def compute(
@@ -116,8 +116,10 @@ def needing_everybody(definitions: Collection[StoredDefinition], known: Mapping[
 
 
 def goes_alone(definition: StoredDefinition, state: State | None) -> bool:
-    """What needs everybody, and what failed last time, so that it fails no round again."""
-    return state is None or state.error is not None or batches.reads_everybody(definition, state)
+    """What needs everybody, what is held, and what failed last time, so that it fails no round again."""
+    if state is None or state.error is not None or state.hold is not None:
+        return True
+    return batches.reads_everybody(definition, state)
 
 
 def _refuse_the_past(connection: Connection, chosen: Sequence[StoredDefinition], as_of: datetime) -> None:

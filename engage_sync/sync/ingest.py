@@ -15,8 +15,8 @@ from typing import TextIO
 
 from sqlalchemy import Connection, Engine, text
 
-from engage_sync.database import channels, locks
-from engage_sync.ingest import accept, files, inbox
+from engage_sync.database import channels, locks, pipeline
+from engage_sync.ingest import accept, files, inbox, volumes
 from engage_sync.ingest.calls import FileRow, IncomingCall
 from engage_sync.ingest.mapping import RowMapping
 from engage_sync.profiles import resolver, suppression
@@ -123,7 +123,7 @@ def _resolve_inbox(
             for position, reason in kept
         ],
     )
-    inbox.remove(connection, [row.id for row in rows])
+    pipeline.ask_each(connection, [inbox.removing([row.id for row in rows]), volumes.counting(rows)])
     if totals.touched:
         channels.notify(connection, channels.TOUCHES)
     return ResolveReport(

@@ -22,8 +22,8 @@ from engage_sync.definitions.versions import Action, StoredDefinition
 from engage_sync.evaluation import dirty
 from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.snapshots import differences, states
-from engage_sync.sync.batches import evaluation_of_all
 from engage_sync.sync.catalog import Catalog
+from engage_sync.sync.staging import evaluation_of_all
 from engage_sync.sync.telling import channels, nothing
 
 _COUNTS = text(
@@ -227,6 +227,9 @@ def plan(
                     connection, warehouse, catalog, definition, known[definition.id].members, as_of
                 )
                 effects.append(effect)
+                if known[definition.id].version is None and definition.spec.include_historical_data is False:
+                    # What is so when it begins counts as told.
+                    continue
                 slugs = dict(enumerate(sorted(destinations)))
                 for channel in channels(definition, {slug: number for number, slug in slugs.items()}):
                     place = (slugs[channel.destination_id], channel.call_type)

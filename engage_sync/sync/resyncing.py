@@ -17,9 +17,10 @@ from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.snapshots import readback, states
 from engage_sync.snapshots.runs import RunScope
 from engage_sync.sync import retelling, telling
-from engage_sync.sync.batches import BATCH, Watcher
+from engage_sync.sync.batches import Watcher
 from engage_sync.sync.catalog import Catalog, Context
 from engage_sync.sync.retelling import Calls, Rated, Retelling
+from engage_sync.sync.staging import BATCH
 
 _PEOPLE = text("SELECT count(*) FROM snapshots WHERE definition_id = :definition")
 

@@ -13,6 +13,8 @@ import structlog
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
+from engage_sync.ingest import volumes
+
 log = structlog.get_logger(__name__)
 
 BATCH = 10_000
@@ -57,6 +59,8 @@ def clean(engine: Engine, keep: timedelta) -> dict[str, int]:
     }
     for table in _ROWS:
         gone[table] = _delete_rows(engine, "delivered_default" if table == "delivered" else table, before, _ROWS[table])
+    with engine.begin() as connection:
+        gone["volumes"] = volumes.clean(connection)
     if any(gone.values()):
         log.info("cleaned", **{name: number for name, number in gone.items() if number})
     return gone

@@ -2,15 +2,15 @@
 
 Real time is a round whenever something was touched; ticks and computations on demand are rounds, too. A round reads the
 log of touches and the edges once, evaluates each definition for its own people, passes whoever changed on to those that
-refer to it, and writes all differences together. What is too much for a round, or can't be computed in it, is left to a
-run of its own (batches).
+refer to it, and writes all differences together. What is too much for a round, can't be computed in it, or may have to
+be held, is left to a run of its own (batches).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -19,28 +19,23 @@ from sqlalchemy.exc import DBAPIError
 
 from engage_sync.database import locks, pipeline
 from engage_sync.database.pipeline import Query
-from engage_sync.definitions.language.walk import references
 from engage_sync.definitions.versions import StoredDefinition
-from engage_sync.evaluation import dirty, windows
+from engage_sync.evaluation import dirty
 from engage_sync.evaluation.compiler import Scope
-from engage_sync.evaluation.dirty import DirtySet
-from engage_sync.outbox.enqueue import Priority
 from engage_sync.snapshots import differences, edges, runs, states
 from engage_sync.snapshots.differences import Asked, Difference
-from engage_sync.snapshots.runs import Cause, Progress, RunScope
+from engage_sync.snapshots.runs import Progress, RunScope
 from engage_sync.snapshots.states import State
-from engage_sync.sync import writing
-from engage_sync.sync.batches import RunReport, reads_everybody
+from engage_sync.sync import choosing, guarding, writing
+from engage_sync.sync.batches import RunReport
 from engage_sync.sync.catalog import Catalog, Context
+from engage_sync.sync.choosing import Opened, People
+from engage_sync.sync.guarding import Case, Inputs
+from engage_sync.sync.orders import Order
 from engage_sync.sync.writing import Work
 
 log = structlog.get_logger(__name__)
 
-# Pairs of definition and profile in one round: what a transaction should take, with seconds to spare.
-MOST = 20_000
-# What a definition may be expected to take in a round; what would take longer delays nobody in a run of its own.
-_LONGEST = {Cause.REALTIME: 1.0}
-_LONGEST_TICK = 5.0
 # Milliseconds of evaluation in one round trip of real time above which somebody in it must have become slow.
 _SLOW_TOGETHER = 500.0
 # None of our transactions stays open for long: a statement that was expected to be quick and isn't, ends the round.
@@ -52,23 +47,6 @@ _SETTINGS = Query(
     {},
     pipeline.nothing,
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """What a round is for. `as_of` None: now. `sweeps`: also the edges that time has crossed.
-
-    `waits`: for a definition that somebody else computes; else it is left for the next time.
-    """
-
-    cause: Cause
-    as_of: datetime | None = None
-    sweeps: bool = True
-    waits: bool = False
-
-    @property
-    def priority(self) -> Priority:
-        return Priority.REALTIME if self.cause is Cause.REALTIME else Priority.TICK
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,25 +84,6 @@ def run(
         return Round(large=definitions)
 
 
-@dataclass(kw_only=True, slots=True)
-class _People:
-    """Who is to be looked at for one definition, and those whose identities changed."""
-
-    profiles: set[int] = field(default_factory=set)
-    identities: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Opened:
-    """What a round begins with: the locks it could have, and where those definitions stand."""
-
-    held: Collection[int]
-    states: Mapping[int, State]
-    snapshot: str
-    clock: datetime
-    is_anything_new: bool
-
-
 class _Round:
     def __init__(self, connection: Connection, context: Context, catalog: Catalog, order: Order) -> None:
         self._connection = connection
@@ -136,33 +95,24 @@ class _Round:
         self._milliseconds: dict[int, float] = {}
         self._costs: dict[int, tuple[float, int]] = {}
         self._runs: dict[int, int] = {}
+        # Those that a guard may hold: nothing of them is written here.
+        self._left: dict[int, StoredDefinition] = {}
+        self._inputs: Inputs | None = None
 
     def run(self, definitions: Sequence[StoredDefinition]) -> Round:
         began = time.perf_counter()
         opened = self._open(definitions)
         if not opened.is_anything_new:
             return Round()
-        busy = [definition for definition in definitions if definition.id not in opened.held]
-        known = self._known = opened.states
-        able = [each for each in self._without_referrers(definitions, busy) if _is_ready(each, known.get(each.id))]
-        # What failed last time would fail this round, and with it all the others.
-        failed = [each for each in able if known[each.id].error is not None]
-        ready = [each for each in able if known[each.id].error is None]
-        ready, behind = self._before_what_waits(ready)
-        if not ready:
-            return Round(busy=busy, large=failed)
-        as_of = self._instant(opened.clock, [known[definition.id] for definition in ready])
-        found = dirty.sets(
-            self._connection,
-            [self._watch(each) for each in ready],
-            self._sweeps(ready, known, as_of),
-            MOST,
-            dated=self._dated(ready),
-            until=as_of,
-        )
-        now, large, rest = _fitting(ready, found, self._too_much(ready, known, found, as_of))
-        people = {each.id: _people(found, each.id) for each in now}
+        self._known = opened.states
+        choice = choosing.choose(self._connection, self._catalog, self._order, definitions, opened)
+        now, people, as_of = choice.now, choice.people, choice.as_of
+        if as_of is None:
+            return Round(busy=choice.busy, large=choice.large)
+        if self._order.sweeps:
+            self._inputs = Inputs(self._connection, self._context, as_of)
         self._compute(now, people, as_of)
+        now = [each for each in now if each.id not in self._left]
         concerned = now if self._order.sweeps else [each for each in now if people[each.id].profiles]
         saw = states.seeing(
             [definition.id for definition in concerned],
@@ -173,22 +123,18 @@ class _Round:
         )
         self._record(now, people, as_of, (time.perf_counter() - began) * 1000, saw)
         return Round(
-            reports=() if self._is_realtime else self._reports(now, people, as_of),
+            reports=() if self._order.is_realtime else self._reports(now, people, as_of),
             touched=sum(len(each.profiles) for each in people.values()),
             differences=sum(map(_total, self._done.values())),
             messages=sum(progress.messages for progress in self._done.values()),
-            busy=busy,
-            large=[*large, *failed],
-            rest=[*rest, *behind],
+            busy=choice.busy,
+            large=[*self._left.values(), *choice.large],
+            rest=choice.rest,
         )
 
-    # --- who, and as of when ------------------------------------------------------------------------------------
+    # --- the beginning --------------------------------------------------------------------------------------------
 
-    @property
-    def _is_realtime(self) -> bool:
-        return self._order.cause is Cause.REALTIME
-
-    def _open(self, definitions: Sequence[StoredDefinition]) -> _Opened:
+    def _open(self, definitions: Sequence[StoredDefinition]) -> Opened:
         """Take the definitions' locks, in the order of ids, and read where each stands: all in one round trip.
 
         The snapshot comes before anything is read, so that nothing falls between this round and the next; states and
@@ -196,7 +142,7 @@ class _Round:
         """
         ids = [definition.id for definition in definitions]
         attempting = locks.waiting_for_each if self._order.waits else locks.attempting_each
-        _, is_new, held, _, snapshot, known, clock = pipeline.ask_each(
+        _, is_new, locked, _, snapshot, known, clock = pipeline.ask_each(
             self._connection,
             [
                 _SETTINGS,
@@ -208,99 +154,21 @@ class _Round:
                 states.CLOCK,
             ],
         )
-        return _Opened(
-            held=held,
-            states={definition: state for definition, state in known.items() if definition in held},
+        return Opened(
+            locked=locked,
+            states={definition: state for definition, state in known.items() if definition in locked},
             snapshot=snapshot,
             clock=clock,
-            is_anything_new=is_new or self._order.sweeps or not self._is_realtime,
+            is_anything_new=is_new or self._order.sweeps or not self._order.is_realtime,
         )
-
-    def _without_referrers(
-        self, definitions: Sequence[StoredDefinition], busy: Sequence[StoredDefinition]
-    ) -> list[StoredDefinition]:
-        """Without the busy ones; on a tick also without what refers to them, which would read them too early."""
-        left = {definition.key for definition in busy}
-        found = []
-        for definition in definitions:
-            if definition.key in left:
-                continue
-            if not self._is_realtime and references(definition.spec.tree) & left:
-                left.add(definition.key)
-                continue
-            found.append(definition)
-        return found
-
-    def _before_what_waits(
-        self, ready: Sequence[StoredDefinition]
-    ) -> tuple[list[StoredDefinition], list[StoredDefinition]]:
-        """(for this round, for the next): a definition of accounts waits for those of this round that it refers to.
-
-        Who changes for them concerns whole accounts, however large: that must be read as any dirty set is. Real time
-        goes on, and finds them among the touches of its next turn.
-        """
-        for place, definition in enumerate(ready if not self._is_realtime else ()):
-            if definition.spec.of_accounts and self._catalog.needs[definition.id] & {each.id for each in ready[:place]}:
-                return list(ready[:place]), list(ready[place:])
-        return list(ready), []
-
-    def _watch(self, definition: StoredDefinition) -> dirty.Watch:
-        return dirty.Watch(
-            definition_id=definition.id,
-            reasons=self._catalog.reasons[definition.id],
-            of_accounts=definition.spec.of_accounts,
-        )
-
-    def _instant(self, clock: datetime, known: Sequence[State]) -> datetime:
-        """The order's, or the database's clock now, never below the last instant of any of these definitions."""
-        if self._order.as_of is not None:
-            return self._order.as_of
-        return max([clock, *(state.as_of for state in known if state.as_of)])
-
-    def _sweeps(
-        self, ready: Sequence[StoredDefinition], known: Mapping[int, State], as_of: datetime
-    ) -> list[dirty.Sweep]:
-        found: dict[dirty.Sweep, None] = {}
-        for definition in ready if self._order.sweeps else ():
-            state = known[definition.id]
-            if state.swept_to is None or state.swept_to >= as_of:
-                continue
-            for crossing in windows.crossings(definition.spec.tree, state.swept_to, as_of):
-                # Events turning visible; the other edges of a window lie behind.
-                future_only = state.swept_live and crossing.start > state.swept_to
-                found[dirty.Sweep(definition_id=definition.id, crossing=crossing, future_only=future_only)] = None
-        return list(found)
-
-    def _too_much(
-        self,
-        ready: Sequence[StoredDefinition],
-        known: Mapping[int, State],
-        found: Mapping[int, DirtySet] | None,
-        as_of: datetime,
-    ) -> set[int]:
-        """Those that concern everybody at once, or are expected to take too long."""
-        longest = _LONGEST.get(self._order.cause, _LONGEST_TICK) * 1_000_000
-        slow = {
-            definition
-            for definition, mine in (found or {}).items()
-            if (known[definition].cost or 0.0) * len(mine.profiles) > longest
-        }
-        if not self._order.sweeps:
-            return slow
-        return slow | {each.id for each in ready if _turns_for_all(each, known[each.id], as_of)}
-
-    def _dated(self, ready: Sequence[StoredDefinition]) -> list[int]:
-        if not self._order.sweeps:
-            return []
-        return [each.id for each in ready if self._catalog.edges(each, Scope.PROFILES) is not None]
 
     # --- what is so, and writing it -----------------------------------------------------------------------------
 
-    def _compute(self, now: Sequence[StoredDefinition], people: dict[int, _People], as_of: datetime) -> None:
+    def _compute(self, now: Sequence[StoredDefinition], people: dict[int, People], as_of: datetime) -> None:
         """Evaluate each definition's people, in dependency order, and write the differences of many together."""
         # Of those that ask of accounts, see _before_what_waits.
         by_id = {definition.id: definition for definition in now if not definition.spec.of_accounts}
-        if not self._is_realtime and now:
+        if not self._order.is_realtime and now:
             self._runs = runs.start_each(
                 self._connection, [(each.id, each.version) for each in now], self._order.cause, RunScope.DIRTY
             )
@@ -317,19 +185,38 @@ class _Round:
         self,
         together: Sequence[StoredDefinition],
         by_id: Mapping[int, StoredDefinition],
-        people: Mapping[int, _People],
+        people: Mapping[int, People],
         as_of: datetime,
     ) -> None:
         """Definitions of which none refers to another: evaluated in one round trip, and written."""
         asked = [definition for definition in together if people[definition.id].profiles]
         waiting: list[Work] = []
         for definition, found in zip(asked, self._differing(asked, people, as_of), strict=True):
+            if self._may_be_held(definition, found, as_of):
+                self._left[definition.id] = definition
+                continue
+            self._cross_edges(definition, sorted(people[definition.id].profiles), as_of)
             for referrer in self._catalog.referrers.get(definition.key, frozenset()) & by_id.keys():
                 people[referrer].profiles.update(difference.profile_id for difference in found)
             must_tell = sorted(people[definition.id].identities)
             if found or must_tell:
                 waiting.append(Work(definition=definition, run=0, differences=found, must_tell=must_tell))
         self._write(waiting, as_of, by_id.keys())
+
+    def _may_be_held(self, definition: StoredDefinition, found: Sequence[Difference], as_of: datetime) -> bool:
+        case = Case(
+            context=self._context,
+            definition=definition,
+            state=self._known[definition.id],
+            as_of=as_of,
+            is_live=self._order.as_of is None,
+        )
+        return guarding.may_be_held(case, differences.tally(found, definition.kind == "audience"), self._inputs)
+
+    def _cross_edges(self, definition: StoredDefinition, profiles: Sequence[int], as_of: datetime) -> None:
+        next_edges = self._catalog.edges(definition, Scope.PROFILES)
+        if next_edges is not None:
+            edges.refresh(self._connection, next_edges, definition=definition.id, as_of=as_of, profiles=profiles)
 
     def _write(self, waiting: Sequence[Work], as_of: datetime, here: Collection[int]) -> None:
         if not waiting:
@@ -350,10 +237,10 @@ class _Round:
     def _minutes(self, definitions: Sequence[StoredDefinition]) -> list[Query[dict[int, int]]]:
         """What opens the runs of this minute that real time writes into."""
         missing = sorted((each.id, each.version) for each in definitions if each.id not in self._runs)
-        return [runs.opening_minutes(missing)] if missing and self._is_realtime else []
+        return [runs.opening_minutes(missing)] if missing and self._order.is_realtime else []
 
     def _differing(
-        self, definitions: Sequence[StoredDefinition], people: Mapping[int, _People], as_of: datetime
+        self, definitions: Sequence[StoredDefinition], people: Mapping[int, People], as_of: datetime
     ) -> list[list[Difference]]:
         asked = [
             Asked(
@@ -364,15 +251,9 @@ class _Round:
             )
             for definition in definitions
         ]
-        for definition, each in zip(definitions, asked, strict=True):
-            next_edges = self._catalog.edges(definition, Scope.PROFILES)
-            if next_edges is not None:
-                edges.refresh(
-                    self._connection, next_edges, definition=definition.id, as_of=as_of, profiles=each.profiles
-                )
         # On a tick each by itself, and so whatever isn't known yet: that tells what it costs. Real time can't wait for
         # a round trip a definition.
-        known = [each for each in asked if self._is_realtime and self._known[each.definition].cost is not None]
+        known = [each for each in asked if self._order.is_realtime and self._known[each.definition].cost is not None]
         alone = [each for each in asked if each not in known]
         found = self._timed(known, as_of, self._minutes(definitions))
         if sum(self._milliseconds.get(each.definition, 0.0) for each in known) > _SLOW_TOGETHER:
@@ -399,31 +280,34 @@ class _Round:
     def _record(
         self,
         now: Sequence[StoredDefinition],
-        people: Mapping[int, _People],
+        people: Mapping[int, People],
         as_of: datetime,
         took: float,
         saw: Query[None],
     ) -> None:
         """What each did, and how long: its own evaluation, and its share of what the round did for all."""
-        concerned = [each for each in now if people[each.id].profiles] if self._is_realtime else list(now)
+        concerned = [each for each in now if people[each.id].profiles] if self._order.is_realtime else list(now)
         share = (took - sum(self._milliseconds.values())) / max(1, len(concerned))
         turns = {
             self._runs[each.id]: (self._progress(each, people), self._milliseconds.get(each.id, 0.0) + share)
             for each in concerned
         }
         queries = [saw]
+        begun = [self._runs[left] for left in self._left if left in self._runs]
+        if begun:
+            queries.append(runs.dropping(begun))
         if turns:
             queries.append(runs.adding(turns, as_of))
         if self._costs:
             queries.append(states.learning_cost(self._costs))
         pipeline.ask_each(self._connection, queries)
 
-    def _progress(self, definition: StoredDefinition, people: Mapping[int, _People]) -> Progress:
+    def _progress(self, definition: StoredDefinition, people: Mapping[int, People]) -> Progress:
         progress = self._done.get(definition.id, Progress())
         return replace(progress, evaluated=len(people[definition.id].profiles))
 
     def _reports(
-        self, now: Sequence[StoredDefinition], people: Mapping[int, _People], as_of: datetime
+        self, now: Sequence[StoredDefinition], people: Mapping[int, People], as_of: datetime
     ) -> list[RunReport]:
         members = states.load(self._connection, [definition.id for definition in now])
         return [
@@ -439,44 +323,6 @@ class _Round:
             )
             for definition in now
         ]
-
-
-def _is_ready(definition: StoredDefinition, state: State | None) -> bool:
-    return (
-        state is not None
-        and state.enabled
-        and definition.version == state.current_version
-        and not reads_everybody(definition, state)
-    )
-
-
-def _turns_for_all(definition: StoredDefinition, state: State, as_of: datetime) -> bool:
-    return state.swept_to is not None and windows.turns_for_all(definition.spec.tree, state.swept_to, as_of)
-
-
-def _fitting(
-    ready: Sequence[StoredDefinition], found: Mapping[int, DirtySet] | None, too_much: Collection[int]
-) -> tuple[list[StoredDefinition], list[StoredDefinition], list[StoredDefinition]]:
-    """From the front, those that fit into a round; the first that is too much for any; and what stands behind."""
-    if found is None:
-        return [], [ready[0]], list(ready[1:])
-    total = 0
-    for place, definition in enumerate(ready):
-        size = len(found[definition.id].profiles) if definition.id in found else 0
-        is_whole = definition.id not in found or found[definition.id].is_whole
-        if size > MOST or not is_whole or definition.id in too_much:
-            return list(ready[:place]), [definition], list(ready[place + 1 :])
-        total += size
-        if total > MOST and place:
-            return list(ready[:place]), [], list(ready[place:])
-    return list(ready), [], []
-
-
-def _people(found: Mapping[int, DirtySet] | None, definition: int) -> _People:
-    mine = (found or {}).get(definition)
-    if mine is None:
-        return _People()
-    return _People(profiles=set(mine.profiles), identities=set(mine.identities))
 
 
 def _total(progress: Progress) -> int:

@@ -18,8 +18,9 @@ from engage_sync.snapshots import differences, runs, states
 from engage_sync.snapshots.differences import Difference, Tally
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.sync import writing
-from engage_sync.sync.batches import BATCH, Watcher
+from engage_sync.sync.batches import Watcher
 from engage_sync.sync.catalog import Catalog, Context
+from engage_sync.sync.staging import BATCH
 from engage_sync.sync.writing import Work
 
 _LEFT = text("SELECT count(*) FROM snapshots WHERE definition_id = :definition")

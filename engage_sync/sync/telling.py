@@ -127,6 +127,20 @@ def tell(
     return messages
 
 
+def take_as_told(connection: Connection, jobs: Sequence[Job], *, after: Sequence[Query[Any]] = ()) -> None:
+    """What these profiles' identities must be told, they count as having been told: nothing is sent.
+
+    In the transaction that writes the snapshots, as `tell`.
+    """
+    channels = [channel for job in jobs for channel in job.channels]
+    affected = [(job.definition.id, profile) for job in jobs for profile in job.profiles]
+    if not channels or not affected:
+        pipeline.ask_each(connection, after)
+        return
+    needed: list[Telling] = pipeline.ask_each(connection, [*after, telling.needing(channels, affected)])[-1]
+    telling.suppose(connection, [each for each in needed if each.enqueued is None and not each.succeeded])
+
+
 def _channel(definition: StoredDefinition, destination: int, call_type: str) -> Channel:
     return Channel(
         definition_id=definition.id,

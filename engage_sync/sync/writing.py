@@ -48,24 +48,23 @@ def write(
     as_of: datetime,
     priority: Priority,
     aware: Collection[int] = (),
+    guarded: bool = True,
+    silently: bool = False,
 ) -> dict[int, Progress]:
     """Write differences and enqueue what they make to be told, under the definitions' locks; by definition.
 
     One pass over any number of definitions: the same few statements for a run's batch and for a round. `aware` are the
-    definitions that the caller evaluates next for whoever changed here, so that no touch has to tell them.
+    definitions that the caller evaluates next for whoever changed here, so that no touch has to tell them. `guarded`:
+    it counts in the hour that guards look at. `silently`: what is to be told counts as told, and nothing is sent.
     """
     tallies = {
         each.definition.id: differences.tally(each.differences, each.definition.kind == "audience") for each in work
     }
     found = [Found(definition=each.definition.id, run=each.run, differences=each.differences) for each in work]
-    deltas = {
-        each.definition.id: tallies[each.definition.id].entered - tallies[each.definition.id].exited
-        for each in work
-        if each.differences
-    }
+    counted = {each.definition.id: tallies[each.definition.id] for each in work if each.differences}
     queries: list[Query[Any]] = []
-    if deltas:
-        queries += [differences.recording(found, as_of), states.counting(deltas, as_of)]
+    if counted:
+        queries += [differences.recording(found, as_of), states.counting(counted, as_of, guarded=guarded)]
     queries += _touching_those_who_refer(catalog, work, aware)
     jobs = [
         telling.Job(
@@ -77,6 +76,9 @@ def write(
         )
         for each in work
     ]
+    if silently:
+        telling.take_as_told(connection, jobs, after=queries)
+        return {definition: Progress(tally=tally) for definition, tally in tallies.items()}
     told = telling.tell(
         connection,
         jobs,

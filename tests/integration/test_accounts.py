@@ -17,8 +17,8 @@ from engage_sync.definitions import versions
 from engage_sync.evaluation import dirty
 from engage_sync.ingest.calls import IncomingCall
 from engage_sync.profiles import resolver
+from engage_sync.sync import choosing, resolving
 from engage_sync.sync import compute as computation
-from engage_sync.sync import resolving, rounds
 from engage_sync.sync.backtesting import backtest
 from engage_sync.sync.catalog import Catalog
 from engage_sync.sync.explaining import explain
@@ -208,7 +208,7 @@ def test_a_date_that_comes_near_concerns_the_account(world: World, query: str) -
 
 
 def test_an_account_too_large_for_a_round_is_a_run_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "MOST", 2)
+    monkeypatch.setattr(choosing, "MOST", 2)
     world.apply(audience("active", "event('Login').count() >= 1", of_accounts=True))
     world.compute(as_of=T)
     world.event("bob", "Login", T)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import orjson
 from sqlalchemy import Engine, text
 
-from engage_sync.database import channels
+from engage_sync.database import channels, pipeline
 from engage_sync.ingest import inbox
 from engage_sync.ingest.sources import ensure_sources
 
@@ -19,7 +19,7 @@ def test_calls_leave_in_the_order_they_came(engine: Engine) -> None:
         taken = inbox.take(connection, 3)
         assert [orjson.loads(row.call)["userId"] for row in taken] == ["0", "1", "2"]
         assert {row.source_id for row in taken} == {source}
-        inbox.remove(connection, [row.id for row in taken])
+        pipeline.ask(connection, inbox.removing([row.id for row in taken]))
         assert [orjson.loads(row.call)["userId"] for row in inbox.take(connection, 9)] == ["3"]
 
 
@@ -41,7 +41,7 @@ def test_rejected_call_keeps_its_text_and_reason(engine: Engine) -> None:
             connection,
             [inbox.Rejected(source_id=1, received_at=row.received_at, call=row.call, reason="no identifier")],
         )
-        inbox.remove(connection, [row.id])
+        pipeline.ask(connection, inbox.removing([row.id]))
         assert inbox.waiting(connection) == 0
         (kept,) = connection.execute(text("SELECT source_id, received_at, call::jsonb, reason FROM rejects"))
     assert tuple(kept) == (1, row.received_at, CALL, "no identifier")

@@ -14,8 +14,10 @@ from sqlalchemy import Engine, text
 
 from engage_sync.database import channels
 from engage_sync.database.listener import Listener
-from engage_sync.definitions.model import HOURLY
+from engage_sync.definitions.model import HOURLY, Guard
 from engage_sync.scheduler import Scheduler, is_due
+from engage_sync.snapshots import guards, holds
+from engage_sync.snapshots.differences import Tally
 from engage_sync.snapshots.runs import Cause
 from tests.world import World, audience
 
@@ -207,3 +209,55 @@ def test_a_definition_that_is_mended_is_computed_at_once(world: World, scheduler
     scheduler.run_due()
     scheduler.until_alone_are_done()
     assert world.members("recent") == {"ann"}
+
+
+def test_what_is_held_is_counted_anew_by_ticks_and_by_nothing_else(world: World, scheduler: Scheduler) -> None:
+    held = Guard(max_change=0.5)
+    world.apply(audience("ever", EVER, guard=held), audience("recent", RECENT))
+    scheduler.run_due()
+    scheduler.until_alone_are_done()
+    world.person("cy", emails=("c@x.io",))
+    for name in ("bob", "cy"):
+        world.event(name, "Order Completed", past())
+    assert [each.key for each in scheduler.turn(sweeps=True).large] == ["ever"]
+    assert [report.held is not None for report in scheduler.until_alone_are_done() if report.key == "ever"] == [True]
+
+    def counted() -> int:
+        with world.engine.begin() as connection:
+            return int(connection.execute(text("SELECT entered FROM runs WHERE status = 'held'")).scalar_one())
+
+    assert counted() == 2
+    world.person("dan", emails=("d@x.io",))
+    world.event("dan", "Order Completed", past())
+    assert scheduler.turn(sweeps=True).large == []
+    scheduler.run_due()
+    scheduler.until_alone_are_done()
+    assert counted() == 2, "the next tick isn't due"
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE holds SET looked_at = looked_at - interval '1 hour'"))
+    an_hour_passes(world)
+    assert [report.key for report in scheduler.run_due()] == ["recent"]
+    scheduler.until_alone_are_done()
+    assert counted() == 3
+    assert world.members("ever") == {"ann"}
+    assert world.members("recent") == {"ann", "bob", "cy", "dan"}
+
+
+def test_an_approval_whose_process_died_is_written_by_the_scheduler(world: World, scheduler: Scheduler) -> None:
+    world.apply(audience("ever", EVER, guard=Guard(max_change=0.5)))
+    scheduler.run_due()
+    scheduler.until_alone_are_done()
+    world.event("bob", "Order Completed", past())
+    scheduler.turn(sweeps=True)
+    scheduler.until_alone_are_done()
+    with world.engine.begin() as connection:
+        definition = connection.execute(text("SELECT definition_id FROM holds")).scalar_one()
+        holds.approve(connection, definition, guards.allowance(Tally(entered=1)))
+    scheduler.run_due()
+    scheduler.until_alone_are_done()
+    assert world.members("ever") == {"ann"}, "whoever approved it may still be at it"
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE holds SET approved_at = approved_at - interval '2 minutes'"))
+    scheduler.run_due()
+    scheduler.until_alone_are_done()
+    assert world.members("ever") == {"ann", "bob"}

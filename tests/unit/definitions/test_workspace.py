@@ -9,7 +9,16 @@ import pytest
 
 from engage_sync.definitions import language
 from engage_sync.definitions.example import write_example
-from engage_sync.definitions.model import DefinitionSpec, Guard, Source, Space, Tells, TrackNames, Workspace
+from engage_sync.definitions.model import (
+    DEFAULT_GUARD,
+    DefinitionSpec,
+    Guard,
+    Source,
+    Space,
+    Tells,
+    TrackNames,
+    Workspace,
+)
 from engage_sync.definitions.workspace import load_workspace
 
 ENVIRONMENT = {"WEB_WRITE_KEY": "wk", "ITERABLE_API_KEY": "ik"}
@@ -166,20 +175,28 @@ def test_lookback_goes_through_references(tmp_path: Path) -> None:
     assert workspace.lookback_keys() == {"top", "middle", "bottom"}
 
 
-def test_what_is_not_acted_on_yet_is_a_warning_at_its_place(tmp_path: Path) -> None:
+def test_what_a_guard_leaves_open_the_workspace_says_and_else_the_default(tmp_path: Path) -> None:
     workspace = load(
         tmp_path,
         {
-            "engage.yml": "sources: {web: {write_key: a}}\nguard: {max_change: 12.5%, from_members: 10}\n"
-            "destinations:\n  iterable: {type: iterable, connected_sources: [web]}\n",
-            "traits/a.yml": "name: a\nquery: trait('x')\ninclude_historical_data: 30\non_delete: sweep\nguard: {}\n",
+            "engage.yml": "guard: {max_change: 12.5%, from_members: 10}\n",
+            "traits/a.yml": "name: a\nquery: trait('x')\nguard: {max_change: off, from_members: 0}\n",
+            "traits/b.yml": "name: b\nquery: trait('x')\nguard: off\n",
+            "traits/c.yml": "name: c\nquery: trait('x')\nguard: {silence: off}\n",
         },
     )
-    assert [str(warning) for warning in workspace.warnings] == [
-        "engage.yml:2:1: guard is accepted but not acted on yet",
-        "traits/a.yml:5:1: guard is accepted but not acted on yet",
-    ]
+    assert workspace.warnings == ()
     assert workspace.guard == Guard(max_change=0.125, from_members=10)
+    whole = workspace.guard.over(DEFAULT_GUARD)
+    six = datetime.timedelta(hours=6)
+    assert whole == Guard(max_change=0.125, from_members=10, silence=six)
+    assert [each.guard.over(whole) for each in workspace.definitions if each.guard] == [
+        Guard(max_change="off", from_members=0, silence=six),
+        Guard(max_change="off", from_members=10, silence="off"),
+        Guard(max_change=0.125, from_members=10, silence="off"),
+    ]
+    for definition in workspace.definitions:
+        assert DefinitionSpec.from_document(definition.document(), definition.kind) == definition
 
 
 def test_a_destination_that_is_told_nothing_is_a_warning(tmp_path: Path) -> None:
