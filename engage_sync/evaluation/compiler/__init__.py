@@ -11,7 +11,7 @@ leaves over the same event share one pass where the window of one holds the othe
 the expression can't be true without; where there are none, from any leaf; where even nothing may be true, from
 `profiles`. Modules, each on top of those before: events (what is read), reducers (to one value), conditions (what is
 asked), sources (one pass over events), statement (of whom); beside it edges (of dates), and for `explain` matches (the
-events behind a value) and turns (when it may change).
+events behind a value), turns (when it may change) and supposing (what it would be if others said something else).
 
 A definition of accounts is the same statement of accounts instead of people (subjects): its events are those of an
 account's users, ANY and ALL are the statement of people inside them, counted by account. What it says of an account is
@@ -22,13 +22,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Table
-
-from engage_sync.database import tables
 from engage_sync.definitions.language import tree
-from engage_sync.evaluation.compiler import edges, turns
+from engage_sync.evaluation.compiler import edges, supposing, turns
 from engage_sync.evaluation.compiler.matches import Matches, compile_matches
 from engage_sync.evaluation.compiler.statement import Evaluation, compile_statement, render
 from engage_sync.evaluation.compiler.subjects import Scope
@@ -54,12 +50,10 @@ def compile_evaluation(
     scope: Scope,
     catalog: Mapping[str, int],
     since: datetime | None = None,
-    snapshots: Table = tables.snapshots,
 ) -> Evaluation:
     """Compile a checked definition. `catalog` maps the keys of all definitions to their ids, for `trait('key')`.
 
-    `since`: events before this instant don't count. `snapshots` holds the values of definitions by those ids
-    (profile_id, definition_id, value): the live ones, or those of a past that is only supposed.
+    `since`: events before this instant don't count.
     """
     return compile_statement(
         definition,
@@ -67,7 +61,6 @@ def compile_evaluation(
         scope=scope,
         catalog=catalog,
         since=since,
-        snapshots=snapshots,
     )
 
 
@@ -99,6 +92,9 @@ def compile_negative(event: str, reference: tree.EventField) -> Evaluation:
     return render(turns.select_negative(event, reference))
 
 
-def compile_as_if(evaluation: Evaluation, *, profile: int, said: Mapping[int, Any]) -> Evaluation:
-    """Compile an evaluation of one profile as if other definitions said `said`, by their ids (None: no value)."""
-    return turns.as_if(evaluation, profile=profile, said=said)
+def compile_as_if(statement: Evaluation, snapshots: Evaluation) -> Evaluation:
+    """Compile a statement as if definitions said what `snapshots` gives: rows (profile_id, definition_id, value).
+
+    They may be read from the live snapshots in part. Whatever was compiled may be asked so; its columns stay.
+    """
+    return supposing.as_if(statement, snapshots)

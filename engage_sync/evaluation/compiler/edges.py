@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, Select, Subquery, case, cast, func, literal, select, union_all
 
-from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.tree import Comparator
 from engage_sync.evaluation import dates, operands
@@ -75,7 +74,7 @@ def _values(found: dates.Dated, subject: Subject, catalog: Mapping[str, int]) ->
     """(profile_id or account_id, at): the instants that are compared with now; null for what reads as none."""
     rows: Any
     if isinstance(found.value, tree.TraitRef):
-        rows, mine, whose = table_of(found.value, catalog, tables.snapshots)
+        rows, mine, whose = table_of(found.value, catalog)
         value = events.walk(rows.c.value, found.value.path[1:])
     else:
         event = subject.events("event")

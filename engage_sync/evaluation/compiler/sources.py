@@ -72,7 +72,7 @@ class Sources:
 
     def _trait(self, leaf: tree.TraitRef, name: str) -> Source:
         """A trait that was sent, or the snapshot of another definition."""
-        table, mine, whose = table_of(leaf, self.catalog, self.conditions.snapshots)
+        table, mine, whose = table_of(leaf, self.catalog)
         rows = select(whose, events.walk(table.c.value, leaf.path[1:]).label("value")).where(mine)
         if self.subject.scope is Scope.PROFILES:
             rows = rows.where(whose == func.any(self.subject.among))

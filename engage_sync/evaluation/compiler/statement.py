@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    Table,
     and_,
     func,
     literal,
@@ -60,12 +59,11 @@ def compile_statement(
     scope: Scope,
     catalog: Mapping[str, int],
     since: datetime | None,
-    snapshots: Table = tables.snapshots,
 ) -> Evaluation:
     """Compile a checked definition."""
     if isinstance(definition, tree.SqlRows):
         raise errors.UsageError("An SQL trait is read, not computed from events: its value is what was read last.")
-    facts = _Facts(catalog=catalog, since=since, snapshots=snapshots)
+    facts = _Facts(catalog=catalog, since=since)
     if isinstance(definition, tree.OfAccounts):
         accounts = Accounts(scope=scope, include_anonymous=include_anonymous)
         return render(_told_to_users(accounts, definition.of, _Compiler.of(accounts, facts).statement(definition.of)))
@@ -86,7 +84,6 @@ class _Facts:
 
     catalog: Mapping[str, int]
     since: datetime | None
-    snapshots: Table
 
 
 @dataclass(kw_only=True)
@@ -98,7 +95,7 @@ class _Compiler:
     @staticmethod
     def of(subject: Subject, facts: _Facts) -> _Compiler:
         """A compiler of what is asked of people or of accounts."""
-        conditions = Conditions(facts.catalog, facts.since, facts.snapshots, subject)
+        conditions = Conditions(facts.catalog, facts.since, subject)
 
         def who_meets(condition: tree.Boolean) -> Select[Any]:
             assert isinstance(subject, Accounts)

@@ -121,7 +121,7 @@ class Accounts:
 Subject = People | Accounts
 
 
-def table_of(reference: tree.TraitRef, catalog: Mapping[str, int], snapshots: Table) -> tuple[Table, Condition, Any]:
+def table_of(reference: tree.TraitRef, catalog: Mapping[str, int]) -> tuple[Table, Condition, Any]:
     """Where a trait lies, the condition that finds it there, and the column of whose it is.
 
     That is a trait that was sent, of a person or an account; or what another definition says of a person.
@@ -133,4 +133,5 @@ def table_of(reference: tree.TraitRef, catalog: Mapping[str, int], snapshots: Ta
     definition_id = catalog.get(root)
     if definition_id is None:
         return tables.traits, tables.traits.c.name == root, tables.traits.c.profile_id
+    snapshots = tables.snapshots
     return snapshots, snapshots.c.definition_id == definition_id, snapshots.c.profile_id

@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from sqlalchemy import BigInteger, DateTime, Numeric, Select, bindparam, func, literal, select, union_all
 
 from engage_sync.database import tables
@@ -34,19 +33,6 @@ WITH told AS MATERIALIZED (
 SELECT told.at, told.value
 FROM told JOIN (SELECT value FROM told WHERE at = %(as_of)s) AS before ON told.value IS DISTINCT FROM before.value
 ORDER BY told.at LIMIT 1
-"""
-
-# The name of the table, given to what it would hold: whatever is compiled reads that instead.
-_AS_IF = """
-WITH snapshots AS (
-  SELECT profile_id, definition_id, value FROM snapshots
-  WHERE profile_id = %(as_if_profile)s AND definition_id <> ALL(CAST(%(as_if_changed)s AS integer[]))
-  UNION ALL
-  SELECT %(as_if_profile)s, definition_id, value
-  FROM unnest(CAST(%(as_if_ids)s AS integer[]), CAST(CAST(%(as_if_values)s AS text[]) AS jsonb[]))
-    AS imagined (definition_id, value)
-)
-SELECT * FROM ({evaluation}) AS evaluated
 """
 
 
@@ -81,19 +67,6 @@ def over_instants(evaluation: Evaluation) -> Evaluation:
     """An evaluation in scope PROFILES, of one profile, at each of the parameter `instants`, as_of among them."""
     at_each = evaluation.sql.replace("%(as_of)s", "instant.at")
     return replace(evaluation, sql=_FIRST_CHANGE.replace("{evaluation}", at_each))
-
-
-def as_if(evaluation: Evaluation, *, profile: int, said: Mapping[int, Any]) -> Evaluation:
-    """An evaluation of one profile as if other definitions said these values, by their ids; None: no value."""
-    values = {definition: value for definition, value in said.items() if value is not None}
-    imagined = {
-        "as_if_profile": profile,
-        "as_if_changed": list(said),
-        "as_if_ids": list(values),
-        "as_if_values": [orjson.dumps(value).decode() for value in values.values()],
-    }
-    sql = _AS_IF.replace("{evaluation}", evaluation.sql)
-    return replace(evaluation, sql=sql, parameters={**evaluation.parameters, **imagined})
 
 
 def _of_events(event: str, age: timedelta) -> Select[Any]:

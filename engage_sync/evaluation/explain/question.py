@@ -7,9 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from engage_sync.definitions import language
 from engage_sync.evaluation import evaluator
 from engage_sync.evaluation.compiler import Evaluation, Scope, compile_as_if
+
+_MOVED_ALONG = """
+SELECT profile_id, definition_id, value FROM snapshots
+WHERE profile_id = %(as_if_profile)s AND definition_id <> ALL(CAST(%(as_if_changed)s AS integer[]))
+UNION ALL
+SELECT %(as_if_profile)s, definition_id, value
+FROM unnest(CAST(%(as_if_ids)s AS integer[]), CAST(CAST(%(as_if_values)s AS text[]) AS jsonb[]))
+  AS moved (definition_id, value)
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,4 +53,17 @@ class Question:
 
     def imagined(self, compiled: Evaluation) -> Evaluation:
         """Anything compiled, as if other definitions said what is asked for."""
-        return compile_as_if(compiled, profile=self.profile, said=self.as_if) if self.as_if else compiled
+        return compile_as_if(compiled, self._supposed()) if self.as_if else compiled
+
+    def _supposed(self) -> Evaluation:
+        """What all definitions are taken to say of this person."""
+        values = {definition: value for definition, value in self.as_if.items() if value is not None}
+        return Evaluation(
+            sql=_MOVED_ALONG,
+            parameters={
+                "as_if_profile": self.profile,
+                "as_if_changed": list(self.as_if),
+                "as_if_ids": list(values),
+                "as_if_values": [orjson.dumps(value).decode() for value in values.values()],
+            },
+        )
