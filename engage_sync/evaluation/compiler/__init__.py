@@ -15,7 +15,8 @@ events behind a value), turns (when it may change) and supposing (what it would 
 
 A definition of accounts is the same statement of accounts instead of people (subjects): its events are those of an
 account's users, ANY and ALL are the statement of people inside them, counted by account. What it says of an account is
-then said of each of its users: rows are (profile_id, value) again.
+then said of each of its users: rows are (profile_id, value) again; but with `Scope.ACCOUNTS`, where rows (account_id,
+value) are what it says of the accounts in the parameter `accounts`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from engage_sync.definitions.language import tree
-from engage_sync.evaluation.compiler import edges, supposing, turns
+from engage_sync.evaluation.compiler import edges, subjects, supposing, turns
 from engage_sync.evaluation.compiler.matches import Matches, compile_matches
 from engage_sync.evaluation.compiler.statement import Evaluation, compile_statement, render
 from engage_sync.evaluation.compiler.subjects import Scope
@@ -40,6 +41,7 @@ __all__ = [
     "compile_matches",
     "compile_negative",
     "compile_turns",
+    "compile_users",
 ]
 
 
@@ -71,25 +73,32 @@ def compile_edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, 
 
 
 def compile_turns(definition: tree.Node, *, catalog: Mapping[str, int]) -> Evaluation | None:
-    """Compile when time alone may change the value of one profile: rows (at) after as_of, ascending and distinct.
+    """Compile when time alone may change what is said of some people: rows (at) after as_of, ascending and distinct.
 
-    Parameters beside `profiles`: `until` and `limit`. None where nothing of a person ever crosses an edge.
+    Parameters beside `profiles` (of accounts, `accounts` and their users): `until` and `limit`. None where nothing ever
+    crosses an edge.
     """
     statement = turns.select_turns(definition, catalog=catalog)
     return None if statement is None else render(statement)
 
 
 def compile_first_change(evaluation: Evaluation) -> Evaluation:
-    """Compile the first of the parameter `instants` (as_of among them) at which one profile's value isn't as_of's.
+    """Compile the first of the parameter `instants` (as_of among them) at which anybody's value isn't as_of's.
 
-    `evaluation` is one in scope PROFILES; at most one row (at, value), value null where there is none.
+    `evaluation` is one of some people or accounts; at most one row (at, changed): the values of those who changed, by
+    their ids, null where there is none.
     """
     return turns.over_instants(evaluation)
 
 
 def compile_negative(event: str, reference: tree.EventField) -> Evaluation:
-    """Compile whether any value in one profile's events is a number below 0: a row, or none."""
+    """Compile whether any value in some people's events is a number below 0: a row, or none."""
     return render(turns.select_negative(event, reference))
+
+
+def compile_users(*, include_anonymous: bool) -> Evaluation:
+    """Compile who counts in the accounts of some people: rows (account_id, profile_id)."""
+    return render(subjects.select_users(include_anonymous=include_anonymous))
 
 
 def compile_as_if(statement: Evaluation, snapshots: Evaluation) -> Evaluation:

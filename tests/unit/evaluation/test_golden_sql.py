@@ -12,6 +12,7 @@ import pytest
 
 from engage_sync.definitions import language
 from engage_sync.definitions.language import Kind
+from engage_sync.definitions.language.tree import OfAccounts
 from engage_sync.evaluation.compiler import Evaluation, Scope, compile_as_if, compile_edges, compile_evaluation
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -80,7 +81,8 @@ def test_so_is_that_of_accounts(kind: Kind, name: str, query: str) -> None:
 
 def check(name: str, query: str, tree: language.Definition) -> None:
     parts = [f"-- {query}"]
-    for scope in Scope:
+    scopes = [Scope.ALL, Scope.PROFILES, *([Scope.ACCOUNTS] if isinstance(tree, OfAccounts) else [])]
+    for scope in scopes:
         made = compile_evaluation(tree, include_anonymous=False, scope=scope, catalog=CATALOG)
         parts.append(f"-- {scope}\n{_shown(made)}")
     edges = compile_edges(tree, scope=Scope.ALL, catalog=CATALOG)
