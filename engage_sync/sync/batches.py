@@ -25,7 +25,7 @@ from engage_sync.evaluation import dirty, rows, windows
 from engage_sync.evaluation.compiler import Evaluation, Scope
 from engage_sync.evaluation.warehouse import Warehouse
 from engage_sync.outbox.enqueue import Priority
-from engage_sync.snapshots import differences, edges, runs, states
+from engage_sync.snapshots import differences, edges, matches, runs, states
 from engage_sync.snapshots.differences import Difference
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
@@ -288,6 +288,8 @@ class _Run:
             is_audience=self.definition.kind == "audience",
             as_of=self.first_as_of,
         )
+        if isinstance(self.definition.spec.tree, tree.SqlRows):
+            matches.stage(connection, self.definition.id)
         if state.version is not None and state.version != state.current_version:
             connection.execute(_EVERYONE, {"definition": self.definition.id})
         if state.version != state.current_version:
@@ -331,6 +333,8 @@ class _Run:
         )
         priority = Priority.FIRST_PUSH if self.cause is Cause.FIRST else Priority.TICK
         done = writing.write(connection, self.context, self.catalog, [work], as_of=as_of, priority=priority)
+        if isinstance(self.definition.spec.tree, tree.SqlRows):
+            matches.note(connection, self.definition.id, profiles)
         added = done[self.definition.id]
         self.progress = Progress(
             evaluated=self.progress.evaluated,

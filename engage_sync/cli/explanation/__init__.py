@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engage_sync.cli.explanation import accounts, words
+from engage_sync.cli.explanation import accounts, reading, words
 from engage_sync.cli.explanation.expression import node_lines
 from engage_sync.cli.explanation.words import INDENT
 
@@ -16,7 +16,10 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield from _verdict(found)
     yield ""
-    if found["accounts"] is None:
+    if found["reading"] is not None:
+        yield from reading.lines(found)
+        yield ""
+    elif found["accounts"] is None:
         yield from node_lines(found["expression"], 0)
         yield ""
     elif found["accounts"]:
@@ -31,6 +34,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _heading(found: Mapping[str, Any]) -> Iterator[str]:
     kind = "audience" if found["kind"] == "audience" else "computed trait"
+    if found["reading"] is not None:
+        kind = "SQL trait"
     of_accounts = " of accounts" if found["of_accounts"] else ""
     yield f"{found['key']} ({kind}{of_accounts} {found['name']!r}), as of {words.instant(found['as_of'])}"
     person = found["profile"]
@@ -45,6 +50,9 @@ def _verdict(found: Mapping[str, Any]) -> Iterator[str]:
         yield "Anonymous people (without a user id or an email) don't count: include_anonymous is false."
     if found["events_since"] is not None:
         yield f"Events before {words.instant(found['events_since'])} don't count (include_historical_data)."
+    if found["reading"] is not None:
+        yield reading.until(found)
+        return
     change = found["next_change"]
     becomes = words.becoming(change["value"])
     if is_audience:
@@ -91,6 +99,8 @@ def _said(value: Any, is_audience: bool) -> str:
 
 def _snapshot(found: Mapping[str, Any]) -> Iterator[str]:
     snapshot = found["snapshot"]
+    if found["reading"] is not None and not snapshot["is_computed"]:
+        return
     if not snapshot["is_computed"]:
         yield f"Not computed yet: engage-sync compute {found['key']}"
         return

@@ -16,7 +16,7 @@ from engage_sync.evaluation.explain import explain_accounts, explain_expressions
 from engage_sync.profiles import finding
 from engage_sync.snapshots import states
 from engage_sync.sync.catalog import Catalog
-from engage_sync.sync.explaining import changes, subject
+from engage_sync.sync.explaining import changes, reading, subject
 from engage_sync.sync.explaining.recorded import snapshot
 from engage_sync.sync.explaining.subject import Asked
 
@@ -29,9 +29,9 @@ def explain(
 ) -> dict[str, Any]:
     """What a definition says of a person at an instant (None: now), why, and when that changes by itself.
 
-    Of a definition of accounts, "accounts" has the expressions of each of the person's accounts; of all others,
-    "expression" has them. Raises errors.NotFound with the nearest known key, or for an unknown person;
-    errors.UsageError for an identifier without a type.
+    Of a definition of accounts, "accounts" has the expressions of each of the person's accounts; of an SQL trait,
+    "reading" has its last row; of all others, "expression" has what they are made of. Raises errors.NotFound with the
+    nearest known key, or for an unknown person; errors.UsageError for an identifier without a type.
     """
     with _one_moment(engine) as connection:
         definition = versions.find(connection, key)
@@ -43,7 +43,11 @@ def explain(
             as_of=as_of or states.instant(connection, state.as_of),
             is_past=as_of is not None,
         )
-        found = {**subject.about(connection, asked), **_evaluated(connection, asked, events)}
+        found = subject.about(connection, asked)
+        if isinstance(definition.spec.tree, tree.SqlRows):
+            found |= reading.explain(connection, asked, definition.spec.tree)
+        else:
+            found |= _evaluated(connection, asked, events)
         return {**found, "told": subject.told(connection, asked)}
 
 
@@ -57,6 +61,7 @@ def _evaluated(connection: Connection, asked: Asked, events: int) -> dict[str, A
         "value": value,
         "expression": None if of_accounts else explain_expressions(connection, links[-1].question),
         "accounts": explain_accounts(connection, links, counts=asked.counts, events=read) if of_accounts else None,
+        "reading": None,
         **changes.next_changes(connection, catalog, links, asked, events=read),
         "snapshot": snapshot(connection, catalog, asked, value, links[-1].question),
     }
