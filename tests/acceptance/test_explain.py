@@ -46,7 +46,8 @@ def test_explain_as_json_has_stable_names(shop: Shop) -> None:
 
     assert set(found) == {
         "key", "kind", "name", "query", "as_of", "enabled", "of_accounts", "include_anonymous", "events_since",
-        "profile", "value", "counts_person", "expression", "accounts", "reading", "next_change", "referenced", "snapshot", "told",
+        "profile", "value", "counts_person", "expression", "accounts", "reading", "next_change", "referenced",
+        "snapshot", "told",
     }  # fmt: skip
     assert (found["value"], found["as_of"]) == (True, "2026-03-01T12:00:00Z")
     change = found["next_change"]
