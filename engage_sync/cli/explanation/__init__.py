@@ -51,7 +51,7 @@ def _verdict(found: Mapping[str, Any]) -> Iterator[str]:
     if found["events_since"] is not None:
         yield f"Events before {words.instant(found['events_since'])} don't count (include_historical_data)."
     if found["reading"] is not None:
-        yield reading.until(found)
+        yield from reading.until(found)
         return
     change = found["next_change"]
     becomes = words.becoming(change["value"])

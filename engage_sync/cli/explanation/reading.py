@@ -35,11 +35,13 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _sentences(reading)
 
 
-def until(found: Mapping[str, Any]) -> str:
-    """When the value may change."""
+def until(found: Mapping[str, Any]) -> Iterator[str]:
+    """When the value may change; of the past it isn't asked."""
+    if found["reading"]["known"]:
+        return
     cadence = found["reading"]["cadence"]
     when = "on the schedule" if cadence is None else f"by its compute_cadence ({cadence})"
-    return f"Changes only when it is read again: {when}, or by engage-sync compute {found['key']}."
+    yield f"Changes only when it is read again: {when}, or by engage-sync compute {found['key']}."
 
 
 def _matched(found: Mapping[str, Any]) -> str:
