@@ -39,7 +39,6 @@ def test_each_account_is_explained_as_the_oracle_has_it(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, specs: list[DefinitionSpec], script: list[Any]
 ) -> None:
     monkeypatch.setattr(turning, "FIRST_LOOK", 0)
-    monkeypatch.setattr(turning, "PIVOTS", 2)
     monkeypatch.setattr(users, "SHOWN", 100)
     player = Player(engine, specs)
     for step in script:

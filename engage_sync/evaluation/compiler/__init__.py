@@ -83,10 +83,10 @@ def compile_turns(definition: tree.Node, *, catalog: Mapping[str, int]) -> Evalu
 
 
 def compile_first_change(evaluation: Evaluation) -> Evaluation:
-    """Compile the first of the parameter `instants` (as_of among them) at which anybody's value isn't as_of's.
+    """Compile the first of the parameter `instants` at which anybody's value isn't that of `before`.
 
-    `evaluation` is one of some people or accounts; at most one row (at, changed): the values of those who changed, by
-    their ids, null where there is none.
+    `evaluation` is one of some people or accounts, `before` the text of an object of values by their ids. At most one
+    row (at, changed, said): the values of those who changed, null where there is none; and everybody's, as `before`.
     """
     return turns.over_instants(evaluation)
 

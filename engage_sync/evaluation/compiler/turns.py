@@ -1,7 +1,7 @@
 """When time alone may change what a definition says of people, and the first instant at which it does.
 
     select_turns(tree, …)      → rows (at): the instants after as_of, up to `until`, at which something crosses an edge
-    over_instants(evaluation)  → rows (at, changed): the first of many instants that says something else than as_of
+    over_instants(evaluation)  → rows (at, changed, said): the first of many instants at which anything else is said
 
 The instants are a superset: what lies between two of them can't differ. They are those of any number of people and
 accounts (parameters `profiles` and `accounts`) together, and so is what is said of them.
@@ -38,8 +38,8 @@ SELECT told.at, (
   SELECT jsonb_object_agg(subject, told.said -> subject)
   FROM jsonb_object_keys(before.said || told.said) AS subject
   WHERE told.said -> subject IS DISTINCT FROM before.said -> subject
-) AS changed
-FROM told JOIN (SELECT said FROM told WHERE at = %(as_of)s) AS before ON told.said <> before.said
+) AS changed, told.said::text
+FROM told JOIN (SELECT CAST(%(before)s AS jsonb) AS said) AS before ON told.said <> before.said
 ORDER BY told.at LIMIT 1
 """
 
@@ -73,7 +73,7 @@ def select_negative(event: str, reference: tree.EventField) -> Select[Any]:
 
 
 def over_instants(evaluation: Evaluation) -> Evaluation:
-    """An evaluation of some people or accounts at each of the parameter `instants`, as_of among them."""
+    """An evaluation of some people or accounts at each of the parameter `instants`, against `before`."""
     at_each = evaluation.sql.replace("%(as_of)s", "instant.at")
     return replace(evaluation, sql=_FIRST_CHANGE.replace("{evaluation}", at_each))
 

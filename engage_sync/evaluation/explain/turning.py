@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import groupby, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -35,12 +34,13 @@ _INSTANTS = 2_000
 _FEWEST_INSTANTS = 20
 _EVENTS_READ = 3_000_000
 _FOLLOWED_COST = 10
-# How many instants are looked at in one statement: few at first, as the first edge often is the one.
-_FIRST_BATCH = 4
-# Before a search by halves so many are looked at; tests set both lower, as their people have few events.
-FIRST_LOOK = 4
+# How many instants are looked at in one statement: one at first, as the first edge often is the one.
+_FIRST_BATCH = 1
 _GROWTH = 4
-PIVOTS = 4
+# Before a search by halves so many are looked at; tests set it lower, as their people have few events.
+FIRST_LOOK = 1
+# What is said of nobody.
+_NOTHING = "{}"
 
 _COUNTED = text(
     """
@@ -49,8 +49,13 @@ _COUNTED = text(
     """
 )
 
-# The instant, and what is then said of those who changed.
-Change = tuple[datetime, dict[int, Any]]
+
+class _Change(NamedTuple):
+    """The instant, what is then said of those who changed, and of all in the database's own words."""
+
+    at: datetime
+    changed: dict[int, Any]
+    said: str
 
 
 def next_change(connection: Connection, question: Question) -> dict[str, Any]:
@@ -85,8 +90,8 @@ class _Search:
         instants = merge(*(self._instants(part) for part in _parts(self._asked.definition)))
         change = self._in_order(at for at, _ in groupby(instants))
         return {
-            "at": None if change is None else change[0],
-            "said": {} if change is None else change[1],
+            "at": None if change is None else change.at,
+            "said": {} if change is None else change.changed,
             "instants": self._looked_at,
             "until": self._until,
             "is_complete": self._is_complete or change is not None,
@@ -97,13 +102,13 @@ class _Search:
         if not (is_one_way(part, self._coming) and self._only_adds(part)):
             yield from self._turns(part, self._most)
             return
-        evaluation, asked, rest = self._asked.evaluation(part), self._asked, self._turns(part, _SEARCHED)
-        while (change := self._by_halves(evaluation, rest, asked)) is not None:
-            yield change[0]
-            if len(asked.subjects) == 1:
+        evaluation, rest = self._asked.evaluation(part), self._turns(part, _SEARCHED)
+        said = self._said(evaluation, self._asked) if rest else _NOTHING
+        while (change := self._by_halves(evaluation, rest, said)) is not None:
+            yield change.at
+            if len(self._asked.subjects) == 1:
                 return
-            asked = replace(asked, as_of=change[0])
-            rest = rest[bisect_right(rest, change[0]) :]
+            said, rest = change.said, rest[bisect_right(rest, change.at) :]
 
     def _turns(self, part: tree.Node, limit: int) -> list[datetime]:
         """When something that a part looks at crosses an edge, in order; up to where that is all."""
@@ -135,14 +140,15 @@ class _Search:
 
     # --- where is it something else -----------------------------------------------------------------------------
 
-    def _in_order(self, instants: Iterator[datetime]) -> Change | None:
+    def _in_order(self, instants: Iterator[datetime]) -> _Change | None:
         whole = self._question
         evaluation = whole.evaluation(whole.definition, include_anonymous=whole.include_anonymous)
-        size = _FIRST_BATCH
+        size, said = _FIRST_BATCH, None
         while size and (batch := list(islice(instants, size))):
             near = [at for at in batch if at <= self._until]
             self._looked_at += len(near)
-            change = self._first(evaluation, near, whole) if near else None
+            said = said or self._said(evaluation, whole)
+            change = self._first(evaluation, near, whole, said)
             if change is not None or len(near) < len(batch):
                 return change
             size = min(size * _GROWTH, self._most - self._looked_at)
@@ -150,31 +156,40 @@ class _Search:
                 self._end(batch[-1])
         return None
 
-    def _by_halves(self, evaluation: Evaluation, instants: Sequence[datetime], asked: Question) -> Change | None:
-        """The first change of what never changes back.
-
-        Often one of the first instants; else by quarters rather than halves, as a round trip costs too.
-        """
-        change = self._first(evaluation, instants[:FIRST_LOOK], asked) if instants else None
-        instants = [] if change else instants[FIRST_LOOK:]
-        while instants:
-            step = max(1, len(instants) // PIVOTS)
-            pivots = [*instants[step - 1 :: step][:-1], instants[-1]]
-            change = self._first(evaluation, pivots, asked) or change
-            if change is None or step == 1:
-                return change
-            found = pivots.index(change[0])
-            instants = instants[found * step : instants.index(change[0]) + 1]
+    def _by_halves(self, evaluation: Evaluation, instants: Sequence[datetime], said: str) -> _Change | None:
+        """The first change of what never changes back."""
+        change = self._first(evaluation, instants[:FIRST_LOOK], self._asked, said)
+        rest = instants[FIRST_LOOK:]
+        if change is not None or not rest:
+            return change
+        change = self._first(evaluation, rest[-1:], self._asked, said)
+        low, high = 0, len(rest) - 1
+        while change is not None and low < high:
+            middle = (low + high) // 2
+            earlier = self._first(evaluation, [rest[middle]], self._asked, said)
+            if earlier is None:
+                low = middle + 1
+            else:
+                change, high = earlier, middle
         return change
 
-    def _first(self, evaluation: Evaluation, instants: Sequence[datetime], asked: Question) -> Change | None:
-        """The first of these at which it says something else than now."""
+    def _said(self, evaluation: Evaluation, asked: Question) -> str:
+        """What is said of all now."""
+        now = self._first(evaluation, [asked.as_of], asked, _NOTHING)
+        return _NOTHING if now is None else now.said
+
+    def _first(
+        self, evaluation: Evaluation, instants: Sequence[datetime], asked: Question, said: str
+    ) -> _Change | None:
+        """The first of these at which something else is said than that."""
+        if not instants:
+            return None
         first_change = compile_first_change(evaluation)
-        given = {**asked.arguments(first_change), "instants": [asked.as_of, *instants]}
+        given = {**asked.arguments(first_change), "instants": list(instants), "before": said}
         row = self._connection.exec_driver_sql(first_change.sql, given).one_or_none()
         if row is None:
             return None
-        return row[0], {int(subject): value for subject, value in row[1].items()}
+        return _Change(row[0], {int(subject): value for subject, value in row[1].items()}, row[2])
 
 
 def _parts(node: tree.Node) -> Iterator[tree.Node]:
