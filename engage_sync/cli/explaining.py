@@ -29,6 +29,8 @@ def explain(
 ) -> None:
     """Why somebody is in an audience or isn't, or has a value: each expression, its events, and when it will change.
 
+    Of accounts, for each account of theirs, with its users. Of an SQL trait, the row of its last reading.
+
     Example: engage-sync explain order_completed_last_30days email:a@x.io
     """
     with composition.runtime(current(context)) as runtime:

@@ -382,6 +382,8 @@ snapshots = Table(
     Column("definition_id", Integer, nullable=False),
     Column("value", JSONB, nullable=False),
     Column("since", Instant, nullable=False),
+    # Of an SQL trait: the identifier that its row gave, as user_id:… or email:….
+    Column("matched_by", Text),
     PrimaryKeyConstraint("profile_id", "definition_id"),
     Index(None, "definition_id", "profile_id"),
 )

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import Table
-
-from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.walk import references
 from engage_sync.evaluation.compiler import Evaluation, Scope, compile_edges, compile_evaluation
@@ -21,13 +18,12 @@ def evaluation(
     scope: Scope,
     catalog: Mapping[str, int],
     since: datetime | None = None,
-    snapshots: Table = tables.snapshots,
 ) -> Evaluation:
     """The compiled evaluation of a definition; `catalog` maps all definitions' keys to ids.
 
-    `since`: events before this instant don't count. `snapshots` has the values of the definitions referred to.
+    `since`: events before this instant don't count.
     """
-    return _compiled(definition, include_anonymous, scope, _used(definition, catalog), since, snapshots)
+    return _compiled(definition, include_anonymous, scope, _used(definition, catalog), since)
 
 
 def edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, int]) -> Evaluation | None:
@@ -46,7 +42,6 @@ def _compiled(
     scope: Scope,
     catalog: tuple[tuple[str, int], ...],
     since: datetime | None,
-    snapshots: Table,
 ) -> Evaluation:
     return compile_evaluation(
         definition,
@@ -54,7 +49,6 @@ def _compiled(
         scope=scope,
         catalog=dict(catalog),
         since=since,
-        snapshots=snapshots,
     )
 
 

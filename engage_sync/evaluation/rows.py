@@ -18,14 +18,18 @@ log = structlog.get_logger(__name__)
 
 _TABLES = (
     text('CREATE TEMPORARY TABLE IF NOT EXISTS engage_rows (identifier text COLLATE "C", value jsonb)'),
-    text("CREATE TEMPORARY TABLE IF NOT EXISTS engage_row_of (profile_id bigint, identifier text, value jsonb)"),
+    text(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS engage_row_of"
+        " (profile_id bigint, identifier text, value jsonb, matched_by text)"
+    ),
+    text("DROP INDEX IF EXISTS pg_temp.engage_row_of_profile_id"),
     text("TRUNCATE engage_rows, engage_row_of"),
 )
 _TWICE = text("SELECT identifier, count(*) FROM engage_rows GROUP BY identifier HAVING count(*) > 1 ORDER BY 1 LIMIT 1")
 _RESOLVE = text(
     """
-    INSERT INTO engage_row_of (profile_id, identifier, value)
-    SELECT identities.profile_id, engage_rows.identifier, engage_rows.value
+    INSERT INTO engage_row_of (profile_id, identifier, value, matched_by)
+    SELECT identities.profile_id, engage_rows.identifier, engage_rows.value, :type || ':' || engage_rows.identifier
     FROM engage_rows JOIN identities ON identities.type = :type AND identities.value = engage_rows.identifier
     """
 )
@@ -34,6 +38,11 @@ _ONE_PERSON = text(
     SELECT min(identifier) AS one, max(identifier) AS other FROM engage_row_of
     GROUP BY profile_id HAVING count(*) > 1 ORDER BY 1 LIMIT 1
     """
+)
+_PREPARED = (
+    # Batches of people look up their rows.
+    text("CREATE INDEX engage_row_of_profile_id ON engage_row_of (profile_id)"),
+    text("ANALYZE engage_row_of"),
 )
 _READ = Evaluation(sql="SELECT profile_id, value FROM engage_row_of", parameters={})
 
@@ -57,7 +66,8 @@ def stage(connection: Connection, warehouse: Warehouse | None, rows: tree.SqlRow
     if twice is not None:
         raise errors.ComputationFailed(f"It gives {twice.count} rows for {type_} {twice.identifier!r}, expected one.")
     known = connection.execute(_RESOLVE, {"type": type_}).rowcount
-    connection.execute(text("ANALYZE engage_row_of"))
+    for statement in _PREPARED:
+        connection.execute(statement)
     same = connection.execute(_ONE_PERSON).first()
     if same is not None:
         raise errors.ComputationFailed(

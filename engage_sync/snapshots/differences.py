@@ -26,7 +26,7 @@ SELECT coalesce(evaluated.profile_id, snapshot.profile_id) AS profile_id,
        coalesce(evaluated.value, %(engage_left)s::jsonb)::text AS after
 FROM ({evaluation}) AS evaluated
 FULL JOIN (
-  SELECT profile_id, value FROM {snapshots} WHERE definition_id = %(engage_definition)s{scope}
+  SELECT profile_id, value FROM snapshots WHERE definition_id = %(engage_definition)s{scope}
 ) AS snapshot ON snapshot.profile_id = evaluated.profile_id
 WHERE coalesce(evaluated.value, %(engage_left)s::jsonb) IS DISTINCT FROM snapshot.value
 """
@@ -183,12 +183,9 @@ def _differences(rows: Rows) -> list[Difference]:
 
 
 @lru_cache(maxsize=4096)
-def statement(evaluation: str, *, is_scoped: bool, snapshots: str = "snapshots") -> str:
-    """SQL: rows (profile_id, before, after as JSON text) of all who differ, or of the given profiles (`is_scoped`).
-
-    `snapshots` is a table's name, a constant of ours.
-    """
-    made = _DIFFERENCE.replace("{snapshots}", snapshots).replace("{scope}", _SCOPED if is_scoped else "")
+def statement(evaluation: str, *, is_scoped: bool) -> str:
+    """SQL: rows (profile_id, before, after as JSON text) of all who differ, or of the given profiles (`is_scoped`)."""
+    made = _DIFFERENCE.replace("{scope}", _SCOPED if is_scoped else "")
     return made.replace("{evaluation}", evaluation)
 
 

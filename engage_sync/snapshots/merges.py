@@ -33,9 +33,9 @@ _CLOSE = text(
 _CARRY = text(
     """
     WITH carried AS (
-      INSERT INTO snapshots (profile_id, definition_id, value, since)
+      INSERT INTO snapshots (profile_id, definition_id, value, since, matched_by)
       SELECT DISTINCT ON (pair.kept, snapshots.definition_id) pair.kept, snapshots.definition_id, snapshots.value,
-             clock_timestamp()
+             clock_timestamp(), snapshots.matched_by
       FROM unnest(CAST(:lost AS bigint[]), CAST(:kept AS bigint[])) AS pair (lost, kept)
       JOIN snapshots ON snapshots.profile_id = pair.lost
       JOIN definitions ON definitions.id = snapshots.definition_id

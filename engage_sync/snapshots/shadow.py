@@ -11,23 +11,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Connection, text
 
-from engage_sync.evaluation.compiler import Evaluation
+from engage_sync.evaluation.compiler import Evaluation, compile_as_if
 from engage_sync.evaluation.windows import Crossing
 from engage_sync.snapshots import differences
 from engage_sync.snapshots.differences import Tally
 
-PAST = Table(
-    "engage_past",
-    MetaData(),
-    Column("profile_id", BigInteger),
-    Column("definition_id", Integer),
-    Column("value", JSONB),
-)
-"""What a compiled evaluation reads in place of `snapshots`."""
-
+PAST = Evaluation(sql="SELECT profile_id, definition_id, value FROM engage_past", parameters={})
+"""What is read in place of `snapshots`."""
 _CREATE = (
     "DROP TABLE IF EXISTS pg_temp.engage_past, pg_temp.engage_past_dirty",
     """
@@ -165,10 +157,13 @@ def settle(
 
     Whoever changed is then to be looked at for the `referrers`.
     """
-    difference = differences.statement(evaluation.sql, is_scoped=profiles is not None, snapshots="engage_past")
-    given = differences.arguments(evaluation, definition, is_audience, as_of, profiles)
-    given["engage_referrers"] = list(referrers)
-    row = connection.exec_driver_sql(_SETTLE.replace("{difference}", difference), given).one()
+    live = Evaluation(
+        sql=differences.statement(evaluation.sql, is_scoped=profiles is not None),
+        parameters=differences.arguments(evaluation, definition, is_audience, as_of, profiles),
+    )
+    difference = compile_as_if(live, PAST)
+    given = {**difference.parameters, "engage_referrers": list(referrers)}
+    row = connection.exec_driver_sql(_SETTLE.replace("{difference}", difference.sql), given).one()
     return Tally(entered=row.entered, exited=row.exited, changed=row.changed)
 
 

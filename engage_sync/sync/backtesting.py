@@ -199,9 +199,8 @@ def _suppose(
     chosen = in_order([spec for name, spec in enabled.items() if name in wanted])
     for cycle in find_cycles(dependencies(chosen)):
         raise errors.UsageError(f"definitions refer to each other in a circle: {' -> '.join([*cycle, cycle[0]])}")
-    return Catalog.of(
-        [_as_if(spec, number, applied.get(spec.key), start) for number, spec in enumerate(chosen, start=1)], shadow.PAST
-    )
+    numbered = enumerate(chosen, start=1)
+    return Catalog.of([_as_if(spec, number, applied.get(spec.key), start) for number, spec in numbered])
 
 
 def _as_if(spec: DefinitionSpec, number: int, stored: StoredDefinition | None, start: datetime) -> StoredDefinition:

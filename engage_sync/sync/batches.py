@@ -25,7 +25,7 @@ from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty
 from engage_sync.evaluation.compiler import Scope
 from engage_sync.outbox.enqueue import Priority
-from engage_sync.snapshots import differences, edges, holds, runs, states
+from engage_sync.snapshots import differences, edges, holds, matches, runs, states
 from engage_sync.snapshots.differences import Difference
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
@@ -319,6 +319,8 @@ class _Run:
             guarded=self.case.state.version is not None and not self.case.is_approved,
             silently=self.is_baseline,
         )
+        if isinstance(self.definition.spec.tree, tree.SqlRows):
+            matches.note(connection, self.definition.id, profiles)
         added = done[self.definition.id]
         self._written_as_of = as_of if found else now.as_of
         if self.case.is_approved:

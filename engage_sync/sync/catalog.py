@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 
 from engage_sync import errors
-from engage_sync.database import tables
 from engage_sync.definitions import versions
 from engage_sync.definitions.language.walk import references
 from engage_sync.definitions.model import NO_GUARD, Guard
@@ -22,8 +21,8 @@ from engage_sync.sync.forwarding import NOWHERE, Routes
 from engage_sync.sync.pace import Pace
 from engage_sync.sync.telling import Alike
 
-# A definition's id and version, the scope, and the table of snapshots that it reads.
-_Compiled = tuple[int, int, Scope, str]
+# A definition's id and version, and the scope.
+_Compiled = tuple[int, int, Scope]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +59,7 @@ class Catalog:
     """All enabled definitions in the order in which they are computed, and how they refer to each other.
 
     `ids` are by key, `referrers` the ids of those that refer to a key, `needs` of those that an id refers to; `reasons`
-    are those of touches that concern an id. `snapshots` is where the values of these ids are.
+    are those of touches that concern an id.
     """
 
     definitions: tuple[StoredDefinition, ...]
@@ -68,7 +67,6 @@ class Catalog:
     referrers: Mapping[str, frozenset[int]] = field(default_factory=dict)
     needs: Mapping[int, frozenset[int]] = field(default_factory=dict)
     reasons: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    snapshots: Table = tables.snapshots
     _evaluations: dict[_Compiled, Evaluation] = field(default_factory=dict, compare=False, repr=False)
     _edges: dict[_Compiled, Evaluation | None] = field(default_factory=dict, compare=False, repr=False)
 
@@ -77,7 +75,7 @@ class Catalog:
         return Catalog.of(versions.load(connection))
 
     @staticmethod
-    def of(found: Sequence[StoredDefinition], snapshots: Table = tables.snapshots) -> Catalog:
+    def of(found: Sequence[StoredDefinition]) -> Catalog:
         """A catalog of these definitions, given in the order in which they are computed."""
         ids = {definition.key: definition.id for definition in found}
         reasons = {definition.id: dirty.reasons(definition.spec.tree, ids) for definition in found}
@@ -94,12 +92,11 @@ class Catalog:
                 for definition in found
             },
             reasons=reasons,
-            snapshots=snapshots,
         )
 
     def evaluation(self, definition: StoredDefinition, scope: Scope) -> Evaluation:
         """The compiled evaluation of one of them."""
-        key = (definition.id, definition.version, scope, self.snapshots.name)
+        key = (definition.id, definition.version, scope)
         if key not in self._evaluations:
             self._evaluations[key] = evaluator.evaluation(
                 definition.spec.tree,
@@ -107,13 +104,12 @@ class Catalog:
                 scope=scope,
                 catalog=self.ids,
                 since=definition.since,
-                snapshots=self.snapshots,
             )
         return self._evaluations[key]
 
     def edges(self, definition: StoredDefinition, scope: Scope) -> Evaluation | None:
         """The compiled next edges of its dates; None where it compares none with now."""
-        key = (definition.id, definition.version, scope, self.snapshots.name)
+        key = (definition.id, definition.version, scope)
         if key not in self._edges:
             self._edges[key] = evaluator.edges(definition.spec.tree, scope=scope, catalog=self.ids)
         return self._edges[key]

@@ -18,7 +18,7 @@ from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import dirty, rows, windows
 from engage_sync.evaluation.compiler import Evaluation, Scope
 from engage_sync.evaluation.warehouse import Warehouse
-from engage_sync.snapshots import differences
+from engage_sync.snapshots import differences, matches
 from engage_sync.snapshots.differences import Asked, Tally
 from engage_sync.snapshots.states import State
 from engage_sync.sync.catalog import Catalog, Context
@@ -190,6 +190,8 @@ class Staging:
             is_audience=self.definition.kind == "audience",
             as_of=self.as_of,
         )
+        if isinstance(self.definition.spec.tree, tree.SqlRows):
+            matches.stage(connection, self.definition.id)
         if state.version is not None and state.version != state.current_version:
             connection.execute(_EVERYONE, {"definition": self.definition.id})
         if state.version != state.current_version:

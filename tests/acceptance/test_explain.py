@@ -45,8 +45,9 @@ def test_explain_as_json_has_stable_names(shop: Shop) -> None:
     found = shop.json("explain", "recent", "user_id:u1", "--as-of", T.isoformat())
 
     assert set(found) == {
-        "key", "kind", "name", "query", "as_of", "enabled", "include_anonymous", "events_since", "profile", "value",
-        "counts_person", "expression", "next_change", "referenced", "snapshot", "told",
+        "key", "kind", "name", "query", "as_of", "enabled", "of_accounts", "include_anonymous", "events_since",
+        "profile", "value", "counts_person", "expression", "accounts", "reading", "next_change", "referenced",
+        "snapshot", "told",
     }  # fmt: skip
     assert (found["value"], found["as_of"]) == (True, "2026-03-01T12:00:00Z")
     change = found["next_change"]
@@ -67,6 +68,41 @@ def test_explain_as_json_has_stable_names(shop: Shop) -> None:
         ],
         "newest_left_out": [],
     }  # fmt: skip
+
+
+def test_explain_shows_each_account_and_the_row_of_an_sql_trait(shop: Shop) -> None:
+    query = "ANY (event('Order Completed').within(30 days).exists()) AND trait('plan') = 'gold'"
+    shop.write("audiences/active.yml", f"name: Active\ntype: ACCOUNTS\nquery: {query}\n")
+    plan = "SELECT identities.value AS user_id, 'gold' AS tier FROM identities WHERE type = 'user_id' AND value = 'u1'"
+    shop.write("traits/tiers.yml", f"name: Tiers\nkey: tiers\nsql: {plan}\n")
+    shop.run("apply", "--yes")
+    group = {"type": "group", "groupId": "acme", "traits": {"plan": "gold"}, "timestamp": T.isoformat()}
+    groups = [{**group, "userId": user, "messageId": f"{user}-group"} for user in ("u1", "u2")]
+    shop.run("import", shop.calls(*identify("u1", "a@x.io"), order("u1", T), *identify("u2", "b@x.io"), *groups))
+    shop.run("sync", "--as-of", T.isoformat())
+
+    found = shop.json("explain", "active", "user_id:u2", "--as-of", T.isoformat())
+    assert (found["value"], found["of_accounts"], found["expression"], found["reading"]) == (True, True, None, None)
+    (account,) = found["accounts"]
+    assert set(account) == {
+        "group_id", "timestamp", "is_newest", "users", "value", "is_told", "expression", "next_change",
+    }  # fmt: skip
+    assert (account["group_id"], account["users"], account["value"], account["is_told"]) == ("acme", 2, True, True)
+    anybody = account["expression"]["operands"][0]
+    assert (anybody["kind"], anybody["users"], anybody["met"]) == ("any", 2, 1)
+    assert [(each["user"]["user_id"], each["value"]) for each in anybody["shown"]] == [("u2", False), ("u1", True)]
+    printed = shop.run("explain", "active", "user_id:u2", "--as-of", T.isoformat()).stdout
+    assert "✓ member: account acme qualifies\nChanges by itself at 2026-03-31 12:00:00.000001 UTC: leaves.\n" in printed
+
+    found = shop.json("explain", "tiers", "email:a@x.io")
+    assert (found["value"], found["next_change"]) == ({"tier": "gold"}, None)
+    assert set(found["reading"]) == {
+        "last", "error", "row", "matched_by", "is_merged", "learnt_since", "columns", "gone", "notes", "cadence",
+        "known", "unknown",
+    }  # fmt: skip
+    assert found["reading"]["matched_by"] == {"type": "user_id", "value": "u1"}
+    printed = shop.run("explain", "tiers", "email:a@x.io").stdout
+    assert "✓ row of user_id u1, in the reading as of 2026-03-01 12:00:00 UTC (run " in printed
 
 
 def test_explain_names_what_it_does_not_know(shop: Shop) -> None:

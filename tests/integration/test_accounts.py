@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from engage_sync import errors, reports
+from engage_sync import reports
 from engage_sync.database import locks, migrate
 from engage_sync.definitions import versions
 from engage_sync.evaluation import dirty
@@ -21,7 +21,6 @@ from engage_sync.sync import choosing, resolving
 from engage_sync.sync import compute as computation
 from engage_sync.sync.backtesting import backtest
 from engage_sync.sync.catalog import Catalog
-from engage_sync.sync.explaining import explain
 from engage_sync.sync.previewing import preview
 from tests.integration import histories
 from tests.integration.resolving import call, reasons, resolve, rows
@@ -258,16 +257,6 @@ def test_a_preview_asks_of_accounts(world: World) -> None:
     assert [(each["alone"], each["cumulative"]) for each in found["waterfall"]["conditions"]] == [(2, 2), (2, 2)]
     found = preview(world.engine, world.context, "event('Login').count()", **given)
     assert [(person["user_id"], person["value"]) for person in found["sample"]] == [("ann", 1)]
-
-
-def test_what_explain_does_not_explain_it_says(world: World) -> None:
-    world.apply(
-        audience("active", "event('Login').exists()", of_accounts=True), audience("of_it", "trait('active') = 'true'")
-    )
-    with pytest.raises(errors.UsageError, match=r"^active asks of accounts \(type: ACCOUNTS\)"):
-        explain(world.engine, "active", "user_id:ann")
-    with pytest.raises(errors.UsageError, match=r"^of_it refers to active\. active asks of accounts"):
-        explain(world.engine, "of_it", "user_id:ann")
 
 
 def test_people_are_shown_with_their_accounts(world: World) -> None:

@@ -324,7 +324,6 @@ def test_sums_that_something_is_taken_off_are_not_searched_by_halves(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turning, "FIRST_LOOK", 0)
-    monkeypatch.setattr(turning, "PIVOTS", 2)
     for hours, total in ((10, -1), (8, 5), (6, -4), (4, 0)):
         world.event("ann", "View", T - hours * HOUR, total=total)
     found = asked(world, "event('View').within(1 day).sum(property('total')) > 0")

@@ -13,9 +13,10 @@ from sqlalchemy import Engine, text
 from engage_sync.database import pipeline
 from engage_sync.definitions import language
 from engage_sync.evaluation import dirty
-from engage_sync.evaluation.compiler import Scope, compile_evaluation
+from engage_sync.evaluation.compiler import Evaluation, Scope, compile_as_if, compile_evaluation
 from engage_sync.evaluation.dirty import Sweep, Watch
 from engage_sync.evaluation.windows import Crossing
+from engage_sync.snapshots import shadow
 from engage_sync.sync import compute as computation
 from tests.world import World, audience
 
@@ -183,6 +184,22 @@ def test_the_accounts_of_a_person_are_looked_up(world: World, query: str) -> Non
         )
     assert scans(plan) == set()
     assert "pk_events" in plan
+
+
+@pytest.mark.parametrize("supposed", [shadow.PAST, Evaluation(sql="TABLE snapshots", parameters={})])
+def test_what_is_supposed_is_looked_up_as_the_live_snapshots_are(world: World, supposed: Evaluation) -> None:
+    query = "trait('bought') = 'true' AND event('Order Completed').where(trait('bought') = property('total')).exists()"
+    made = compile_evaluation(
+        language.parse(query, kind="audience"), include_anonymous=False, scope=Scope.PROFILES, catalog={"bought": 1}
+    )
+    asked = compile_as_if(made, supposed)
+    with world.engine.connect() as connection, shadow.prepared(connection), connection.begin():
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        given = asked.arguments(NOW, list(range(1, 20)))
+        plan = "\n".join(row[0] for row in connection.exec_driver_sql("EXPLAIN " + asked.sql, given))
+    assert "CTE" not in plan
+    assert ("engage_past_pkey" in plan) is (supposed is shadow.PAST)
+    assert ("snapshots" in plan) is not (supposed is shadow.PAST)
 
 
 def driver_literal(connection: psycopg.Connection[Any], value: Any) -> str:

@@ -38,7 +38,6 @@ def test_value_and_next_change_are_the_oracles(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, specs: list[DefinitionSpec], script: list[Any]
 ) -> None:
     monkeypatch.setattr(turning, "FIRST_LOOK", 0)
-    monkeypatch.setattr(turning, "PIVOTS", 2)
     player = Player(engine, specs)
     for step in script:
         player.take(step)

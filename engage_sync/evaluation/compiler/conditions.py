@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, assert_never
 
-from sqlalchemy import ColumnElement, FromClause, Table, Text, and_, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, FromClause, Text, and_, func, literal, not_, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from engage_sync.database import tables
@@ -37,7 +37,7 @@ class Row:
 
 
 class Conditions:
-    """Compiles conditions of one definition. `catalog` maps keys of definitions to ids, whose values `snapshots` holds.
+    """Compiles conditions of one definition. `catalog` maps keys of definitions to ids.
 
     `since`: events before this instant don't count. `subject` (None: people) is whom it asks of.
     """
@@ -46,13 +46,11 @@ class Conditions:
         self,
         catalog: Mapping[str, int],
         since: datetime | None = None,
-        snapshots: Table = tables.snapshots,
         subject: Subject | None = None,
     ) -> None:
         self._catalog = catalog
         self._subject = subject or People(scope=Scope.ALL, include_anonymous=True)
         self.since = since
-        self.snapshots = snapshots
         self._numbers = count(1)
 
     def condition(self, expression: Any, row: Row, negated: bool = False) -> Condition:
@@ -181,7 +179,7 @@ class Conditions:
 
     def _trait_of(self, reference: tree.TraitRef, row: Row) -> ColumnElement[Any]:
         """A trait of the person, or the account, whose event is looked at."""
-        table, mine, whose = table_of(reference, self._catalog, self.snapshots)
+        table, mine, whose = table_of(reference, self._catalog)
         value = select(events.walk(table.c.value, reference.path[1:])).where(whose == row.subject, mine)
         return value.correlate(row.event.rows).scalar_subquery() if row.event is not None else value.scalar_subquery()
 

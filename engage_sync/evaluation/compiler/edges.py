@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, Select, Subquery, case, cast, func, literal, select, union_all
 
-from engage_sync.database import tables
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.language.tree import Comparator
 from engage_sync.evaluation import dates, operands
@@ -56,11 +55,11 @@ def _of_accounts(definition: tree.OfAccounts, scope: Scope, catalog: Mapping[str
     return found.group_by(told.c.profile_id).having(first.is_not(None))
 
 
-def select_all_edges(found: dates.Dated, scope: Scope, catalog: Mapping[str, int]) -> list[Select[Any]]:
-    """(profile_id, at) for every edge of every value, past ones too; one statement a kind of edge."""
-    values = _values(found, People(scope=scope, include_anonymous=True), catalog)
+def select_all_edges(found: dates.Dated, subject: Subject, catalog: Mapping[str, int]) -> list[Select[Any]]:
+    """(profile_id or account_id, at) for every edge of every value, past ones too; one statement a kind of edge."""
+    values = _values(found, subject, catalog)
     return [
-        select(values.c.profile_id, edge.label("at")).where(edge.is_not(None))
+        select(values.c[subject.key], edge.label("at")).where(edge.is_not(None))
         for edge in _edges(values.c.at, found.comparator, found.duration)
     ]
 
@@ -75,7 +74,7 @@ def _values(found: dates.Dated, subject: Subject, catalog: Mapping[str, int]) ->
     """(profile_id or account_id, at): the instants that are compared with now; null for what reads as none."""
     rows: Any
     if isinstance(found.value, tree.TraitRef):
-        rows, mine, whose = table_of(found.value, catalog, tables.snapshots)
+        rows, mine, whose = table_of(found.value, catalog)
         value = events.walk(rows.c.value, found.value.path[1:])
     else:
         event = subject.events("event")
@@ -83,7 +82,7 @@ def _values(found: dates.Dated, subject: Subject, catalog: Mapping[str, int]) ->
         mine = rows.c.name == found.event
         value = event.read(found.value)
     asked = [mine]
-    if subject.scope is Scope.PROFILES:
+    if subject.scope is not Scope.ALL:
         asked.append(whose == func.any(subject.among))
     if "$" in found.value.path:
         each = events.each(value, found.value.path)

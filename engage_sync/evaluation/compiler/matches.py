@@ -1,7 +1,8 @@
-"""The rows behind an aggregate, of one person: which events count, what leaves others out, what `where` says of each.
+"""The rows behind an aggregate, of one person or account: which events count, what leaves others out, and what `where`
+says of each.
 
-The same conditions as in an evaluation, asked one by one. Parameters beside `as_of`: `profile`; `shown`, how many rows
-of a listing; and for a stream that follows an event `parent_at` and `parent_id`, which pin that event.
+The same conditions as in an evaluation, asked one by one. Parameters beside `as_of`: `subject`, the person or account;
+`shown`, how many rows of a listing; and for a stream that follows an event `parent_at` and `parent_id`, which pin it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from engage_sync.database import tables
 from engage_sync.definitions.language import describe, tree
 from engage_sync.definitions.language.tree import Comparator
 from engage_sync.evaluation import funnels, operands, windows
@@ -42,15 +42,17 @@ from engage_sync.evaluation.compiler import events, reducers
 from engage_sync.evaluation.compiler.conditions import Conditions, Row
 from engage_sync.evaluation.compiler.events import AS_OF, Event
 from engage_sync.evaluation.compiler.statement import Evaluation, render
+from engage_sync.evaluation.compiler.subjects import People, Scope, Subject
 from engage_sync.evaluation.operands import Condition, Kind, Operand
 
-_PROFILE = bindparam("profile", type_=BigInteger)
+_SUBJECT = bindparam("subject", type_=BigInteger)
 _SHOWN = bindparam("shown", type_=BigInteger)
 _PARENT_AT = bindparam("parent_at", type_=DateTime(timezone=True))
 _PARENT_ID = bindparam("parent_id", type_=BigInteger)
 # Columns of a listing before those of what is asked.
-EVENT_COLUMNS = ("id", "timestamp", "source_id", "message_id", "reason")
+EVENT_COLUMNS = ("id", "timestamp", "source_id", "message_id", "profile_id", "reason")
 _EXAMPLE_LENGTH = 200
+_PEOPLE = People(scope=Scope.PROFILES, include_anonymous=True)
 
 _ORDERING = frozenset({Comparator.GREATER_THAN, Comparator.AT_LEAST, Comparator.LESS_THAN, Comparator.AT_MOST})
 _DATED = frozenset({Comparator.BEFORE_DATE, Comparator.AFTER_DATE}) | tree.RELATIVE_TO_NOW
@@ -128,10 +130,16 @@ class Matches:
 
 
 def compile_matches(
-    aggregate: tree.Aggregate, *, catalog: Mapping[str, int], since: datetime | None, after: str | None = None
+    aggregate: tree.Aggregate,
+    *,
+    catalog: Mapping[str, int],
+    since: datetime | None,
+    subject: Subject = _PEOPLE,
+    after: str | None = None,
 ) -> Matches:
     """Compile the questions about an aggregate's events; in a funnel, that come `after` an event of that name."""
-    return _Compiler(aggregate=aggregate, conditions=Conditions(catalog, since), after=after).matches()
+    conditions = Conditions(catalog, since, subject)
+    return _Compiler(aggregate=aggregate, conditions=conditions, subject=subject, after=after).matches()
 
 
 def is_ordering(comparator: Comparator) -> bool:
@@ -148,6 +156,7 @@ def is_dated(comparator: Comparator) -> bool:
 class _Compiler:
     aggregate: tree.Aggregate
     conditions: Conditions
+    subject: Subject
     after: str | None
 
     def matches(self) -> Matches:
@@ -176,15 +185,15 @@ class _Compiler:
             (not_(operands.known(asked)), literal_column(str(number)))
             for number, (_, asked) in enumerate(self._reasons(event, parent))
         ]
-        read = [event.c[name] for name in ("profile_id", "id", "timestamp", "source_id", "message_id")]
-        read += [event.c.properties, event.c.context]
+        names = (self.subject.key, "profile_id", "id", "timestamp", "source_id", "message_id", "properties", "context")
+        read = [event.c[name] for name in dict.fromkeys(names)]
         reason = case(*whens, else_=None)
         made = select(*read, reason.label("reason")).where(*base)
         return (made.offset(literal_column("0")) if once else made).subquery("judged")
 
     def _named(self) -> tuple[Event, Event | None, list[Condition]]:
-        event = Event(rows=tables.events.alias("event"))
-        base = [event.c.profile_id == _PROFILE, event.c.name == self.aggregate.stream.event]
+        event = self.subject.events("event", with_call=True)
+        base = [event.subject == _SUBJECT, event.c.name == self.aggregate.stream.event]
         if self.after is None:
             return event, None, base
         parent = self._parent()
@@ -192,11 +201,11 @@ class _Compiler:
         return event, parent, base
 
     def _parent(self) -> Event:
-        return Event(rows=tables.events.alias("parent"))
+        return self.subject.events("parent")
 
     def _pinned(self, parent: Event) -> list[Condition]:
         at = parent.c
-        return [at.profile_id == _PROFILE, at.name == self.after, at.timestamp == _PARENT_AT, at.id == _PARENT_ID]
+        return [parent.subject == _SUBJECT, at.name == self.after, at.timestamp == _PARENT_AT, at.id == _PARENT_ID]
 
     def _reasons(self, event: Event | None = None, parent: Event | None = None) -> list[tuple[Reason, Condition]]:
         """Why an event may be left out, cheap ones first, each with what it asks of the event."""
@@ -235,13 +244,13 @@ class _Compiler:
     def _listing(self, chosen: Select[Any]) -> Listing:
         """The chosen events, with what is read and asked of each: asked of no more than are shown."""
         rows = chosen.limit(_SHOWN).subquery("chosen")
-        event, parent = Event(rows=rows), self._parent() if self.after is not None else None
+        event, parent = self._read_of(rows), self._parent() if self.after is not None else None
         columns: list[ColumnElement[Any]] = [rows.c[name] for name in EVENT_COLUMNS]
         fields: list[tuple[tree.EventField, int]] = []
         for reference in self._read():
             fields.append((reference, len(columns)))
             columns.append(event.read(reference))
-        row = Row(subject=rows.c.profile_id, event=event, parent=parent)
+        row = Row(subject=event.subject, event=event, parent=parent)
         wheres = [each for each in self.aggregate.stream.filters if isinstance(each, tree.Where)]
         asked = tuple(self._asked(each.condition, row, columns) for each in wheres)
         statement = select(*(column.label(f"column_{n}") for n, column in enumerate(columns))).select_from(rows)
@@ -343,9 +352,11 @@ class _Compiler:
                 found += [(reference, expected, False) for reference, expected in _compared(each.condition)]
         return found
 
-    @staticmethod
-    def _values(judged: Subquery, reference: tree.EventField) -> tuple[FromClause, ColumnElement[Any]]:
-        value = Event(rows=judged).read(reference)
+    def _read_of(self, rows: Subquery) -> Event:
+        return Event(rows=rows, key=self.subject.key)
+
+    def _values(self, judged: Subquery, reference: tree.EventField) -> tuple[FromClause, ColumnElement[Any]]:
+        value = self._read_of(judged).read(reference)
         if "$" not in reference.path:
             return judged, value
         each = events.each(value, reference.path)

@@ -64,7 +64,7 @@ class Sources:
         else:
             everyone = func.count() == func.count(met.c.profile_id)
             rows = select(account).select_from(user.outerjoin(met, same)).group_by(account).having(everyone)
-        if self.subject.scope is Scope.PROFILES:
+        if self.subject.scope is not Scope.ALL:
             rows = rows.where(account == func.any(self.subject.among))
         subquery = rows.subquery(name)
         holds = Operand(kind=Kind.NUMBER, expression=subquery.c.account_id)
@@ -72,9 +72,9 @@ class Sources:
 
     def _trait(self, leaf: tree.TraitRef, name: str) -> Source:
         """A trait that was sent, or the snapshot of another definition."""
-        table, mine, whose = table_of(leaf, self.catalog, self.conditions.snapshots)
+        table, mine, whose = table_of(leaf, self.catalog)
         rows = select(whose, events.walk(table.c.value, leaf.path[1:]).label("value")).where(mine)
-        if self.subject.scope is Scope.PROFILES:
+        if self.subject.scope is not Scope.ALL:
             rows = rows.where(whose == func.any(self.subject.among))
         subquery = rows.subquery(name)
         value = Operand(kind=Kind.JSON, expression=subquery.c.value)
@@ -82,7 +82,7 @@ class Sources:
 
     def _pass(self, group: Sequence[tree.Aggregate], name: str, existing: frozenset[presence.Leaf]) -> Source:
         """One pass over the events of one name, grouped by subject, with a column a leaf."""
-        if self.subject.scope is Scope.PROFILES and _is_at_an_end(group[0]) and not isinstance(self.subject, Accounts):
+        if self.subject.scope is not Scope.ALL and _is_at_an_end(group[0]) and not isinstance(self.subject, Accounts):
             return self._at_an_end(group[0], name)
         widest = reduce(lambda one, other: one if one.covers(other) else other, map(_ages, group))
         event, base = self._events(group, widest)
@@ -133,7 +133,7 @@ class Sources:
         places = tuple(sorted({events.place(reference) for leaf in group for reference in _asked(leaf)}))
         event = self.subject.events("event")
         base = [event.c.name == name, *events.within(event, widest, self.conditions.since)]
-        if self.subject.scope is Scope.PROFILES:
+        if self.subject.scope is not Scope.ALL:
             base.append(event.subject == func.any(self.subject.among))
         return (events.read_once(event, base, places), []) if places else (event, base)
 

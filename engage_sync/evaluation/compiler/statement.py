@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    Table,
     and_,
     func,
     literal,
@@ -35,21 +34,26 @@ from engage_sync.evaluation.operands import Condition
 
 # Not a parameter: it would be read anew for each member.
 _TRUE: ColumnElement[Any] = literal_column("'true'::jsonb", JSONB)
+_OF_THE_RUN = ("as_of", "profiles", "accounts")
 _DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """A compiled definition. Run `sql` with `arguments(as_of, profiles)`."""
+    """A compiled definition. Run `sql` with `arguments(as_of, profiles)`, or with accounts instead of profiles."""
 
     sql: str
     parameters: Mapping[str, Any]
 
-    def arguments(self, as_of: datetime, profiles: Sequence[int] | None = None) -> dict[str, Any]:
-        """The statement's parameters for an instant and, in scope PROFILES, the internal ids of profiles."""
+    def arguments(
+        self, as_of: datetime, profiles: Sequence[int] | None = None, *, accounts: Sequence[int] | None = None
+    ) -> dict[str, Any]:
+        """The statement's parameters for an instant and the internal ids that its scope asks for."""
         given: dict[str, Any] = {**self.parameters, "as_of": as_of}
         if profiles is not None:
             given["profiles"] = list(profiles)
+        if accounts is not None:
+            given["accounts"] = list(accounts)
         return given
 
 
@@ -60,23 +64,23 @@ def compile_statement(
     scope: Scope,
     catalog: Mapping[str, int],
     since: datetime | None,
-    snapshots: Table = tables.snapshots,
 ) -> Evaluation:
     """Compile a checked definition."""
     if isinstance(definition, tree.SqlRows):
         raise errors.UsageError("An SQL trait is read, not computed from events: its value is what was read last.")
-    facts = _Facts(catalog=catalog, since=since, snapshots=snapshots)
+    facts = _Facts(catalog=catalog, since=since)
     if isinstance(definition, tree.OfAccounts):
         accounts = Accounts(scope=scope, include_anonymous=include_anonymous)
-        return render(_told_to_users(accounts, definition.of, _Compiler.of(accounts, facts).statement(definition.of)))
+        statement = _Compiler.of(accounts, facts).statement(definition.of)
+        return render(statement if scope is Scope.ACCOUNTS else _told_to_users(accounts, definition.of, statement))
     people = People(scope=scope, include_anonymous=include_anonymous)
     return render(_Compiler.of(people, facts).statement(definition))
 
 
 def render(statement: Select[Any]) -> Evaluation:
-    """The text and the constant parameters of a statement; `as_of` and `profiles` are left to the run."""
+    """The text and the constant parameters of a statement; the others are left to the run."""
     compiled = statement.compile(dialect=_DIALECT)
-    parameters = {name: value for name, value in compiled.params.items() if name not in ("as_of", "profiles")}
+    parameters = {name: value for name, value in compiled.params.items() if name not in _OF_THE_RUN}
     return Evaluation(sql=str(compiled), parameters=parameters)
 
 
@@ -86,7 +90,6 @@ class _Facts:
 
     catalog: Mapping[str, int]
     since: datetime | None
-    snapshots: Table
 
 
 @dataclass(kw_only=True)
@@ -98,7 +101,7 @@ class _Compiler:
     @staticmethod
     def of(subject: Subject, facts: _Facts) -> _Compiler:
         """A compiler of what is asked of people or of accounts."""
-        conditions = Conditions(facts.catalog, facts.since, facts.snapshots, subject)
+        conditions = Conditions(facts.catalog, facts.since, subject)
 
         def who_meets(condition: tree.Boolean) -> Select[Any]:
             assert isinstance(subject, Accounts)
@@ -140,7 +143,7 @@ class _Compiler:
 
     def _people(self, expression: Any, sources: Sequence[Source]) -> tuple[ColumnElement[int], FromClause]:
         """Who comes into question, joined with what is known of them."""
-        if self.subject.scope is Scope.PROFILES:
+        if self.subject.scope is not Scope.ALL:
             return self._from_everybody(sources)
         needed = presence.needed_for_true(expression) if expression is not None else frozenset()
         first = [source for source in sources if needed & source.columns.keys()]
@@ -168,7 +171,7 @@ class _Compiler:
             return subject, rows
         profile = tables.profiles.alias("profile")
         known = and_(profile.c.id == subject, profile.c.is_known)
-        if self.subject.scope is Scope.PROFILES:
+        if self.subject.scope is not Scope.ALL:
             # Said once more, so that only these are looked up however many groups the planner expects.
             known = and_(known, profile.c.id == func.any(self.subject.among))
         return subject, rows.join(profile, known)

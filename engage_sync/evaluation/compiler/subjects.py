@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Subquery, Table, bindparam, func, select
+from sqlalchemy import BigInteger, Select, Subquery, Table, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 
 from engage_sync.database import tables
@@ -20,17 +20,22 @@ from engage_sync.evaluation.compiler.events import Event
 from engage_sync.evaluation.operands import Condition
 
 PROFILES = bindparam("profiles", type_=ARRAY(BigInteger))
+ACCOUNTS = bindparam("accounts", type_=ARRAY(BigInteger))
 _OF_EVENTS = ("name", "timestamp", "id", "source_id", "properties", "context")
+_OF_CALLS = ("profile_id", "message_id")
 
 
 class Scope(StrEnum):
+    """Everybody; those in the parameter `profiles`, or their accounts; or the accounts in the parameter `accounts`."""
+
     ALL = "all"
     PROFILES = "profiles"
+    ACCOUNTS = "accounts"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class People:
-    """`among`: in scope PROFILES, the ids of those who are evaluated."""
+    """`among`: where it isn't everybody, the ids of those who are evaluated."""
 
     scope: Scope
     include_anonymous: bool
@@ -40,22 +45,22 @@ class People:
     def key(self) -> str:
         return "profile_id"
 
-    def events(self, name: str) -> Event:
-        """Their events, under a name of the statement's own."""
+    def events(self, name: str, *, with_call: bool = False) -> Event:
+        """Their events, under a name of the statement's own; `with_call`: with who made which call."""
         return Event(rows=tables.events.alias(name))
 
     def everybody(self) -> Subquery:
         """One row (id) for each that comes into question."""
         profile = tables.profiles.alias("profile")
         asked: list[Condition] = [] if self.include_anonymous else [profile.c.is_known]
-        if self.scope is Scope.PROFILES:
+        if self.scope is not Scope.ALL:
             asked.append(profile.c.id == func.any(self.among))
         return select(profile.c.id).where(*asked).subquery("person")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accounts:
-    """In scope PROFILES: the accounts of those profiles."""
+    """In scope PROFILES the accounts of those profiles, in scope ACCOUNTS those that are named."""
 
     scope: Scope
     include_anonymous: bool
@@ -65,21 +70,24 @@ class Accounts:
         return "account_id"
 
     @property
-    def among(self) -> ColumnElement[Any]:
+    def among(self) -> Any:
+        if self.scope is Scope.ACCOUNTS:
+            return ACCOUNTS
         mine = tables.account_members.alias("mine")
         concerned = select(mine.c.account_id).distinct().where(mine.c.profile_id == func.any(PROFILES))
         return func.array(concerned.scalar_subquery())
 
-    def events(self, name: str) -> Event:
+    def events(self, name: str, *, with_call: bool = False) -> Event:
+        """Their users' events; see People."""
         user, event = self.users("user_"), tables.events.alias("theirs")
-        read = [event.c[column] for column in _OF_EVENTS]
+        read = [event.c[column] for column in (*_OF_EVENTS, *(_OF_CALLS if with_call else ()))]
         pool = select(user.c.account_id, *read).select_from(user.join(event, event.c.profile_id == user.c.profile_id))
         return Event(rows=pool.subquery(name), key=self.key)
 
     def everybody(self) -> Subquery:
         account = tables.accounts.alias("account")
         found = select(account.c.id)
-        if self.scope is Scope.PROFILES:
+        if self.scope is not Scope.ALL:
             found = found.where(account.c.id == func.any(self.among))
         return found.subquery("account")
 
@@ -90,12 +98,12 @@ class Accounts:
     def each_user(self) -> People:
         """The people of whom ANY and ALL ask."""
         mine, theirs = tables.account_members.alias("mine"), tables.account_members.alias("theirs")
-        peers = (
-            select(theirs.c.profile_id)
-            .distinct()
-            .join_from(mine, theirs, theirs.c.account_id == mine.c.account_id)
-            .where(mine.c.profile_id == func.any(PROFILES))
-        )
+        peers = select(theirs.c.profile_id).distinct()
+        if self.scope is Scope.ACCOUNTS:
+            peers = peers.where(theirs.c.account_id == func.any(ACCOUNTS))
+        else:
+            peers = peers.join_from(mine, theirs, theirs.c.account_id == mine.c.account_id)
+            peers = peers.where(mine.c.profile_id == func.any(PROFILES))
         among = func.array(peers.scalar_subquery())
         return People(scope=self.scope, include_anonymous=self.include_anonymous, among=among)
 
@@ -121,7 +129,14 @@ class Accounts:
 Subject = People | Accounts
 
 
-def table_of(reference: tree.TraitRef, catalog: Mapping[str, int], snapshots: Table) -> tuple[Table, Condition, Any]:
+def select_users(*, include_anonymous: bool) -> Select[Any]:
+    """Rows (account_id, profile_id): the users of all accounts of the people in the parameter `profiles`."""
+    accounts = Accounts(scope=Scope.PROFILES, include_anonymous=include_anonymous)
+    user = accounts.users("user_")
+    return select(user.c.account_id, user.c.profile_id).where(user.c.account_id == func.any(accounts.among))
+
+
+def table_of(reference: tree.TraitRef, catalog: Mapping[str, int]) -> tuple[Table, Condition, Any]:
     """Where a trait lies, the condition that finds it there, and the column of whose it is.
 
     That is a trait that was sent, of a person or an account; or what another definition says of a person.
@@ -133,4 +148,5 @@ def table_of(reference: tree.TraitRef, catalog: Mapping[str, int], snapshots: Ta
     definition_id = catalog.get(root)
     if definition_id is None:
         return tables.traits, tables.traits.c.name == root, tables.traits.c.profile_id
+    snapshots = tables.snapshots
     return snapshots, snapshots.c.definition_id == definition_id, snapshots.c.profile_id

@@ -1,9 +1,10 @@
 """When time alone may change what a definition says of people, and the first instant at which it does.
 
     select_turns(tree, …)      → rows (at): the instants after as_of, up to `until`, at which something crosses an edge
-    over_instants(evaluation)  → rows (at, value): the first of many instants that says something else than as_of
+    over_instants(evaluation)  → rows (at, changed, said): the first of many instants at which anything else is said
 
-The instants are a superset: what lies between two of them can't differ. Parameters: `profiles` is one profile.
+The instants are a superset: what lies between two of them can't differ. They are those of any number of people and
+accounts (parameters `profiles` and `accounts`) together, and so is what is said of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from sqlalchemy import BigInteger, DateTime, Numeric, Select, bindparam, func, literal, select, union_all
 
 from engage_sync.database import tables
@@ -22,31 +22,25 @@ from engage_sync.evaluation import dates, windows
 from engage_sync.evaluation.compiler import edges, events
 from engage_sync.evaluation.compiler.events import AS_OF, Event
 from engage_sync.evaluation.compiler.statement import Evaluation
-from engage_sync.evaluation.compiler.subjects import PROFILES, Scope
+from engage_sync.evaluation.compiler.subjects import PROFILES, Accounts, People, Scope
 
 _UNTIL = bindparam("until", type_=DateTime(timezone=True))
 _LIMIT = bindparam("limit", type_=BigInteger)
 _FIRST_CHANGE = """
 WITH told AS MATERIALIZED (
-  SELECT instant.at, evaluated.value
-  FROM unnest(CAST(%(instants)s AS timestamptz[])) AS instant (at) LEFT JOIN LATERAL ({evaluation}) AS evaluated ON true
+  SELECT instant.at, (
+    SELECT coalesce(jsonb_object_agg(evaluated.subject, evaluated.value), '{}')
+    FROM ({evaluation}) AS evaluated (subject, value)
+  ) AS said
+  FROM unnest(CAST(%(instants)s AS timestamptz[])) AS instant (at)
 )
-SELECT told.at, told.value
-FROM told JOIN (SELECT value FROM told WHERE at = %(as_of)s) AS before ON told.value IS DISTINCT FROM before.value
+SELECT told.at, (
+  SELECT jsonb_object_agg(subject, told.said -> subject)
+  FROM jsonb_object_keys(before.said || told.said) AS subject
+  WHERE told.said -> subject IS DISTINCT FROM before.said -> subject
+) AS changed, told.said::text
+FROM told JOIN (SELECT CAST(%(before)s AS jsonb) AS said) AS before ON told.said <> before.said
 ORDER BY told.at LIMIT 1
-"""
-
-# The name of the table, given to what it would hold: whatever is compiled reads that instead.
-_AS_IF = """
-WITH snapshots AS (
-  SELECT profile_id, definition_id, value FROM snapshots
-  WHERE profile_id = %(as_if_profile)s AND definition_id <> ALL(CAST(%(as_if_changed)s AS integer[]))
-  UNION ALL
-  SELECT %(as_if_profile)s, definition_id, value
-  FROM unnest(CAST(%(as_if_ids)s AS integer[]), CAST(CAST(%(as_if_values)s AS text[]) AS jsonb[]))
-    AS imagined (definition_id, value)
-)
-SELECT * FROM ({evaluation}) AS evaluated
 """
 
 
@@ -58,7 +52,8 @@ def select_turns(definition: tree.Node, *, catalog: Mapping[str, int]) -> Select
     ages = dict.fromkeys(windows.turning_ages(definition))
     parts = [_of_events(event, age) for event, age in ages]
     for dated in dates.dated(definition):
-        parts += [select(edge.subquery().c.at) for edge in edges.select_all_edges(dated, Scope.PROFILES, catalog)]
+        subject = _whose(dated)
+        parts += [select(edge.subquery().c.at) for edge in edges.select_all_edges(dated, subject, catalog)]
     if not parts:
         return None
     turn = union_all(*parts).subquery("turn")
@@ -78,22 +73,15 @@ def select_negative(event: str, reference: tree.EventField) -> Select[Any]:
 
 
 def over_instants(evaluation: Evaluation) -> Evaluation:
-    """An evaluation in scope PROFILES, of one profile, at each of the parameter `instants`, as_of among them."""
+    """An evaluation of some people or accounts at each of the parameter `instants`, against `before`."""
     at_each = evaluation.sql.replace("%(as_of)s", "instant.at")
     return replace(evaluation, sql=_FIRST_CHANGE.replace("{evaluation}", at_each))
 
 
-def as_if(evaluation: Evaluation, *, profile: int, said: Mapping[int, Any]) -> Evaluation:
-    """An evaluation of one profile as if other definitions said these values, by their ids; None: no value."""
-    values = {definition: value for definition, value in said.items() if value is not None}
-    imagined = {
-        "as_if_profile": profile,
-        "as_if_changed": list(said),
-        "as_if_ids": list(values),
-        "as_if_values": [orjson.dumps(value).decode() for value in values.values()],
-    }
-    sql = _AS_IF.replace("{evaluation}", evaluation.sql)
-    return replace(evaluation, sql=sql, parameters={**evaluation.parameters, **imagined})
+def _whose(dated: dates.Dated) -> People | Accounts:
+    if isinstance(dated.value, tree.TraitRef) and dated.value.of_account:
+        return Accounts(scope=Scope.ACCOUNTS, include_anonymous=True)
+    return People(scope=Scope.PROFILES, include_anonymous=True)
 
 
 def _of_events(event: str, age: timedelta) -> Select[Any]:

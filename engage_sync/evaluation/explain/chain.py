@@ -23,7 +23,10 @@ _FEWEST_STEPS = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Link:
-    """One definition, and the question about it."""
+    """One definition, and the question about it: of everybody whose value matters to the definition that is asked for.
+
+    These are more than one person where that one, or one in between, asks of accounts.
+    """
 
     key: str
     definition_id: int
@@ -37,11 +40,11 @@ def next_change_together(
     """As next_change() of the last of the links, each given after those that it refers to; and of each by itself.
 
     "because" names the others that change at that instant and make it change; none: it changes of its own. `events` is
-    how many events of the person they read.
+    how many events they read.
     """
     asked = links[-1]
-    said: dict[int, Any] = {}
-    values = {link.key: _value(connection, link, link.question.as_of, said) for link in links}
+    said: dict[tuple[int, int], Any] = {}
+    values = {link.key: _at(link, link.question.as_of, said).said(connection) for link in links}
     instant, looked_at = asked.question.as_of, 0
     found: dict[str, Any] = {}
     alone: dict[str, dict[str, Any]] = {}
@@ -55,41 +58,44 @@ def next_change_together(
         if not all(change["is_complete"] for change in changes.values()):
             until = min(change["until"] for change in changes.values())
             if not coming or min(coming) > until:
-                return found | {"at": None, "value": None, "until": until, "is_complete": False}, alone
+                return found | {"at": None, "said": {}, "until": until, "is_complete": False}, alone
         if not coming or len(links) == 1:
             return found, alone
         instant = min(coming)
         because = _move(connection, links[:-1], instant, said, values)
-        value = _value(connection, asked, instant, said)
-        if value != values[asked.key]:
-            of_its_own = found["at"] == instant
-            because = [] if of_its_own else because
-            return found | {"at": instant, "value": value, "because": because, "is_complete": True}, alone
-    return found | {"at": None, "value": None, "until": instant, "is_complete": False}, alone
+        now = _at(asked, instant, said).said(connection)
+        if now != values[asked.key]:
+            because = [] if found["at"] == instant else because
+            changed = _changed(values[asked.key], now)
+            return found | {"at": instant, "said": changed, "because": because, "is_complete": True}, alone
+    return found | {"at": None, "said": {}, "until": instant, "is_complete": False}, alone
 
 
 def _move(
-    connection: Connection, links: Sequence[Link], instant: datetime, said: dict[int, Any], values: dict[str, Any]
+    connection: Connection,
+    links: Sequence[Link],
+    instant: datetime,
+    said: dict[tuple[int, int], Any],
+    values: dict[str, dict[int, Any]],
 ) -> list[str]:
     """Bring what is referred to up to an instant; the keys of those that changed."""
-    changed = []
+    moved = []
     for link in links:
-        value = _value(connection, link, instant, said)
-        if value != values[link.key]:
-            changed.append(link.key)
-            values[link.key] = value
+        now = _at(link, instant, said).said(connection)
+        changed = _changed(values[link.key], now)
+        if changed:
+            moved.append(link.key)
+            values[link.key] = now
+        for profile, value in changed.items():
             # Who left an audience is false there; only who never was in it is nothing.
-            said[link.definition_id] = False if link.is_audience and value is None else value
-    return changed
+            said[profile, link.definition_id] = False if link.is_audience and value is None else value
+    return moved
 
 
-def _at(link: Link, instant: datetime, said: Mapping[int, Any]) -> Question:
+def _changed(before: Mapping[int, Any], now: Mapping[int, Any]) -> dict[int, Any]:
+    """What is now said of those of whom something else is said than before; None: nothing."""
+    return {subject: now.get(subject) for subject in {**before, **now} if now.get(subject) != before.get(subject)}
+
+
+def _at(link: Link, instant: datetime, said: Mapping[tuple[int, int], Any]) -> Question:
     return replace(link.question, as_of=instant, as_if=dict(said))
-
-
-def _value(connection: Connection, link: Link, instant: datetime, said: Mapping[int, Any]) -> Any:
-    question = _at(link, instant, said)
-    evaluation = question.evaluation(question.definition, include_anonymous=question.include_anonymous)
-    rows = connection.exec_driver_sql(evaluation.sql, evaluation.arguments(instant, [question.profile]))
-    row = rows.one_or_none()
-    return None if row is None else row[1]

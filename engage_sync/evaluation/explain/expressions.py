@@ -1,4 +1,4 @@
-"""Every expression of a definition with its value for one person."""
+"""Every expression of a definition with its value for one person, or one account."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from engage_sync.evaluation.compiler.reducers import is_count
 from engage_sync.evaluation.explain.nodes import head, value_document
 from engage_sync.evaluation.explain.question import Question
 from engage_sync.evaluation.explain.streams import Streams
+from engage_sync.evaluation.explain.users import Users
 
 _READS_AS = text(
     """
@@ -26,17 +27,21 @@ _READS_AS = text(
     """
 )
 _TRAITS = text("SELECT name, timestamp FROM traits WHERE profile_id = :profile AND name = ANY(:names)")
+_ACCOUNT_TRAITS = text("SELECT name, timestamp FROM account_traits WHERE account_id = :account AND name = ANY(:names)")
 _SNAPSHOTS = text(
     "SELECT definition_id, since FROM snapshots WHERE profile_id = :profile AND definition_id = ANY(:definitions)"
 )
 
-Evaluated = tree.And | tree.Or | tree.Not | tree.Comparison | tree.Aggregate | tree.TraitRef
+Evaluated = (
+    tree.And | tree.Or | tree.Not | tree.AnyUser | tree.AllUsers | tree.Comparison | tree.Aggregate | tree.TraitRef
+)
 
 
 def explain_expressions(connection: Connection, question: Question) -> dict[str, Any]:
-    """The definition as a tree of `{"kind", "text", "position", "value", …}`.
+    """The definition as a tree of `{"kind", "text", "position", "value", …}`; the question is about one subject.
 
-    Junctions have "operands", comparisons "left" and "arguments", aggregates "events", traits where they come from.
+    Junctions have "operands", comparisons "left" and "arguments", aggregates "events", traits where they come from, ANY
+    and ALL "users", "met" and "shown": how many there are, of how many it holds, and some of them with their own tree.
     """
     nodes = list(dict.fromkeys(_outside_of_streams(question.definition)))
     documents = _Documents(
@@ -44,6 +49,7 @@ def explain_expressions(connection: Connection, question: Question) -> dict[str,
         values=_values(connection, question, nodes),
         traits=_traits(connection, question, [node for node in nodes if isinstance(node, tree.TraitRef)]),
         streams=Streams(connection, question),
+        users=Users(connection, question),
     )
     made = documents.of(question.definition)
     _mark_wrong_types(connection, made)
@@ -58,11 +64,13 @@ class _Documents:
         values: Mapping[tree.Node, Any],
         traits: Mapping[tree.Node, Mapping[str, Any]],
         streams: Streams,
+        users: Users,
     ) -> None:
         self._question = question
         self._values = values
         self._traits = traits
         self._streams = streams
+        self._users = users
 
     def of(self, node: tree.Node) -> dict[str, Any]:
         match node:
@@ -70,6 +78,8 @@ class _Documents:
                 return {**self._head(node), "operands": [self.of(each) for each in node.operands]}
             case tree.Not():
                 return {**self._head(node), "operands": [self.of(node.operand)]}
+            case tree.AnyUser() | tree.AllUsers():
+                return {**self._head(node), **self._users.behind(node, explain_expressions)}
             case tree.Comparison():
                 left, arguments = self.of(node.left), [self.of(each) for each in node.arguments]
                 return {**self._head(node), "comparator": node.comparator, "left": left, "arguments": arguments}
@@ -97,17 +107,17 @@ def _outside_of_streams(node: Any) -> Iterator[Evaluated]:
             yield node
             for value in (node.left, *node.arguments):
                 yield from _outside_of_streams(value)
-        case tree.Aggregate() | tree.TraitRef():
+        case tree.Aggregate() | tree.TraitRef() | tree.AnyUser() | tree.AllUsers():
+            # What is asked inside of these is asked of each user.
             yield node
         case _:
             return
 
 
 def _values(connection: Connection, question: Question, nodes: list[Evaluated]) -> dict[tree.Node, Any]:
-    """What each says of the person: true or false, a value, or None for an absent one."""
+    """What each says of the subject: true or false, a value, or None for an absent one."""
     evaluations = [question.evaluation(node) for node in nodes]
-    arguments = [each.arguments(question.as_of, [question.profile]) for each in evaluations]
-    queries = [Query(each.sql, given, list) for each, given in zip(evaluations, arguments, strict=True)]
+    queries = [Query(each.sql, question.arguments(each), list) for each in evaluations]
     found = pipeline.ask_each(connection, queries)
     return {node: rows[0][1] if rows else _of_nothing(node) for node, rows in zip(nodes, found, strict=True)}
 
@@ -127,8 +137,12 @@ def _traits(
 ) -> dict[tree.Node, dict[str, Any]]:
     """Where each trait comes from: another definition, with how long it has said so; or a call, with its timestamp."""
     roots = {reference.path[0] for reference in references}
+    if question.accounts is not None:
+        of_account = {"account": question.accounts[0], "names": list(roots)}
+        set_at = {row.name: row.timestamp for row in connection.execute(_ACCOUNT_TRAITS, of_account)}
+        return {each: {"definition": None, "since": set_at.get(each.path[0])} for each in references}
     ids = {question.catalog[root]: root for root in roots if root in question.catalog}
-    given = {"profile": question.profile, "names": list(roots - set(ids.values())), "definitions": list(ids)}
+    given = {"profile": question.people[0], "names": list(roots - set(ids.values())), "definitions": list(ids)}
     since = {ids[row.definition_id]: row.since for row in connection.execute(_SNAPSHOTS, given)}
     sent = {row.name: row.timestamp for row in connection.execute(_TRAITS, given)}
     return {

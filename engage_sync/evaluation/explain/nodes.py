@@ -10,6 +10,8 @@ _KINDS: dict[type, str] = {
     tree.And: "and",
     tree.Or: "or",
     tree.Not: "not",
+    tree.AnyUser: "any",
+    tree.AllUsers: "all",
     tree.Comparison: "comparison",
     tree.Aggregate: "aggregate",
     tree.TraitRef: "trait",

@@ -1,4 +1,6 @@
-"""Which parts of a definition time can change but once for a person: those can be searched by halves. Pure.
+"""Which parts of a definition time can change but once for a person, or an account: those can be searched by halves.
+
+Pure.
 
 Of a stream whose windows are all `within` and of which no event lies in the future, events only leave. So counts only
 fall, a maximum too, and the last value stays until nothing is left.
@@ -31,6 +33,9 @@ def is_one_way(node: tree.Node, coming: Collection[str]) -> bool:
             return isinstance(node.reducer, lasting) and _only_loses(node.stream, coming)
         case tree.Comparison(left=tree.Aggregate() as left):
             return _only_loses(left.stream, coming) and _is_step(node, left.reducer)
+        case tree.AnyUser(operand=tree.Comparison() as each) | tree.AllUsers(operand=tree.Comparison() as each):
+            # Which way it changes is the same for all users.
+            return is_one_way(each, coming)
         case _:
             return False
 

@@ -1,4 +1,4 @@
-"""The events behind an aggregate of one person, down the levels of a funnel."""
+"""The events behind an aggregate of one person or account, down the levels of a funnel."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from engage_sync.database.pipeline import Query
 from engage_sync.definitions.language import describe, tree
 from engage_sync.evaluation.compiler import compile_matches
 from engage_sync.evaluation.compiler.matches import EVENT_COLUMNS, Asked, LeftOutBy, Listing, Matches, Skipped
+from engage_sync.evaluation.compiler.subjects import Accounts, People, Scope, Subject
 from engage_sync.evaluation.explain.nodes import head, value_document
 from engage_sync.evaluation.explain.question import Question
+from engage_sync.evaluation.explain.who import Who
 
 _SOURCES = text("SELECT id, slug FROM sources")
 # Of what follows an event so many are shown, and in all so many events are followed: a funnel grows by its levels.
 _FOLLOWING = 3
 _FOLLOWED = 100
+_WHOSE = EVENT_COLUMNS.index("profile_id")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +42,10 @@ class Streams:
     def __init__(self, connection: Connection, question: Question) -> None:
         self._connection = connection
         self._question = question
+        self._subject: Subject = People(scope=Scope.PROFILES, include_anonymous=True)
+        if question.accounts is not None:
+            self._subject = Accounts(scope=Scope.ACCOUNTS, include_anonymous=question.include_anonymous)
+        self._who = Who(connection)
         self._sources = {row.id: row.slug for row in connection.execute(_SOURCES)}
         self._left = _FOLLOWED
 
@@ -46,12 +53,13 @@ class Streams:
         """`{"event", "matched", "left_out", "skipped", "made_by", "newest", "newest_left_out"}`.
 
         "left_out" are counts by the first filter that leaves an event out. Events have "where" with what each
-        expression says of them, and in a funnel the events that follow.
+        expression says of them, in a funnel the events that follow, and of an account the "user" whose they are.
         """
         matches = compile_matches(
             aggregate,
             catalog=self._question.catalog,
             since=self._question.since,
+            subject=self._subject,
             after=None if parent is None else parent.name,
         )
         shown = self._question.events if parent is None else min(self._question.events, _FOLLOWING)
@@ -67,6 +75,8 @@ class Streams:
             ],
         )
         lists = rows[1 : 1 + len(listings)]
+        if self._question.accounts is not None:
+            self._who.load(row[_WHOSE] for each in lists for row in each)
         return {
             "event": aggregate.stream.event,
             "matched": rows[0][0][0],
@@ -84,7 +94,7 @@ class Streams:
         }
 
     def _arguments(self, given: dict[str, Any], limit: int, parent: _Parent | None) -> dict[str, Any]:
-        given |= {"profile": self._question.profile, "shown": limit}
+        given |= {"subject": self._question.subjects[0], "shown": limit}
         return given if parent is None else {**given, "parent_at": parent.timestamp, "parent_id": parent.id}
 
     # --- one event ----------------------------------------------------------------------------------------------
@@ -116,6 +126,8 @@ class Streams:
             "properties": _fields(listing, row, tree.PropertyRef),
             "context": _fields(listing, row, tree.ContextRef),
         }
+        if self._question.accounts is not None:
+            event["user"] = self._who.is_called(columns["profile_id"])
         if reason is not None:
             event["left_out_by"] = {"by": reason.by, "text": reason.text}
         # What was left out before anybody asked has no more to say.

@@ -12,7 +12,8 @@ import pytest
 
 from engage_sync.definitions import language
 from engage_sync.definitions.language import Kind
-from engage_sync.evaluation.compiler import Evaluation, Scope, compile_edges, compile_evaluation
+from engage_sync.definitions.language.tree import OfAccounts
+from engage_sync.evaluation.compiler import Evaluation, Scope, compile_as_if, compile_edges, compile_evaluation
 
 GOLDEN = Path(__file__).parent / "golden"
 ORDER = "event('Order Completed')"
@@ -80,7 +81,8 @@ def test_so_is_that_of_accounts(kind: Kind, name: str, query: str) -> None:
 
 def check(name: str, query: str, tree: language.Definition) -> None:
     parts = [f"-- {query}"]
-    for scope in Scope:
+    scopes = [Scope.ALL, Scope.PROFILES, *([Scope.ACCOUNTS] if isinstance(tree, OfAccounts) else [])]
+    for scope in scopes:
         made = compile_evaluation(tree, include_anonymous=False, scope=scope, catalog=CATALOG)
         parts.append(f"-- {scope}\n{_shown(made)}")
     edges = compile_edges(tree, scope=Scope.ALL, catalog=CATALOG)
@@ -95,6 +97,17 @@ def check(name: str, query: str, tree: language.Definition) -> None:
 
 def test_there_is_no_golden_file_without_its_case() -> None:
     assert {file.stem for file in GOLDEN.iterdir()} == {case[1] for case in (*CASES, *CASES_OF_ACCOUNTS)}
+
+
+def test_what_is_supposed_is_asked_by_the_statement_that_was_read() -> None:
+    asked = language.parse(AUDIENCES["audience_in_audience"], kind="audience")
+    made = compile_evaluation(asked, include_anonymous=False, scope=Scope.PROFILES, catalog=CATALOG)
+    others = Evaluation(sql="SELECT * FROM other WHERE definition_id > %(least)s", parameters={"least": 6})
+    supposed = compile_as_if(made, others)
+    assert supposed.sql == (
+        f"\nWITH snapshots AS NOT MATERIALIZED ({others.sql})\nSELECT * FROM ({made.sql}) AS supposed\n"
+    )
+    assert supposed.parameters == {**made.parameters, "least": 6}
 
 
 def _shown(made: Evaluation) -> str:
