@@ -70,6 +70,7 @@ def common(
 
 from engage_sync.cli import (  # noqa: E402
     computing,
+    dead_letters,
     explaining,
     facts,
     operations,
@@ -93,6 +94,7 @@ for group in (
     explaining,
     past,
     operations,
+    dead_letters,
     repairing,
 ):
     group.register(app)
