@@ -14,6 +14,7 @@ from engage_sync.database import migrate
 from engage_sync.definitions.model import Workspace
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
+from engage_sync.outbox import budget, outages
 from engage_sync.settings import Settings, environment_of
 
 _UNKNOWN = text(
@@ -91,6 +92,22 @@ def _database(connection: Connection) -> list[Finding]:
     paused = connection.execute(text("SELECT slug, paused_reason FROM destinations WHERE paused_at IS NOT NULL"))
     found.extend(
         Finding(check=f"destination {row.slug}", ok=False, detail=f"paused: {row.paused_reason}") for row in paused
+    )
+    found.extend(
+        Finding(
+            check=f"destination {outage.destination}",
+            ok=False,
+            detail=f"held since {outage.since:%Y-%m-%d %H:%M:%S} UTC, {outage.probes} probes failed: {outage.reason}",
+        )
+        for outage in outages.current(connection)
+    )
+    found.extend(
+        Finding(
+            check=f"rate {each.destination} {each.name}",
+            ok=True,
+            detail=f"{each.share:.0%} of the limit just now, as the destination complains of too many requests",
+        )
+        for each in budget.lowered(connection)
     )
     failing = connection.execute(
         text("SELECT key, error FROM computations JOIN definitions ON id = definition_id WHERE error IS NOT NULL")

@@ -11,6 +11,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from sqlalchemy import Connection, Engine, text
 
+from engage_sync.outbox import budget
+
 log = structlog.get_logger(__name__)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -34,6 +36,14 @@ _DEAD_LETTERS = text(
     FROM destinations LEFT JOIN dead_letters
       ON dead_letters.destination_id = destinations.id AND dead_letters.status = 'open'
     GROUP BY destinations.slug
+    """
+)
+_STATES = text(
+    """
+    SELECT destinations.slug, paused_at IS NOT NULL, extract(epoch FROM outages.since)::float8
+    FROM destinations
+    LEFT JOIN outages ON outages.destination_id = destinations.id AND outages.until IS NULL
+    ORDER BY destinations.slug
     """
 )
 _DEFINITIONS = text(
@@ -93,6 +103,33 @@ class DatabaseGauges:
         yield from found
 
 
+def _states(connection: Connection) -> Iterator[Metric]:
+    """Whether each destination is sent to, and since when it isn't: what an alert should look at."""
+    paused = GaugeMetricFamily("engage_sync_destination_paused", "1 until somebody resumes it.", labels=["destination"])
+    held = GaugeMetricFamily(
+        "engage_sync_destination_held",
+        "1 while nothing gets through but probes, if any.",
+        labels=["destination"],
+    )
+    since = GaugeMetricFamily(
+        "engage_sync_destination_held_since_timestamp_seconds", "When that began.", labels=["destination"]
+    )
+    for slug, is_paused, held_since in connection.execute(_STATES):
+        paused.add_metric([slug], float(is_paused))
+        held.add_metric([slug], float(held_since is not None))
+        if held_since is not None:
+            since.add_metric([slug], held_since)
+    yield from (paused, held, since)
+    shares = GaugeMetricFamily(
+        "engage_sync_rate_share",
+        "What is used of a rate that a destination complained of.",
+        labels=["destination", "budget"],
+    )
+    for each in budget.lowered(connection):
+        shares.add_metric([each.destination, each.name], each.share)
+    yield shares
+
+
 def read_gauges(connection: Connection) -> Iterator[Metric]:
     """What waits, what failed, and how old each definition's last computation is. Counts end at a million."""
     limit = {"limit": _COUNTED}
@@ -106,6 +143,7 @@ def read_gauges(connection: Connection) -> Iterator[Metric]:
     for slug, letters in connection.execute(_DEAD_LETTERS):
         dead.add_metric([slug], letters)
     yield dead
+    yield from _states(connection)
     members = GaugeMetricFamily("engage_sync_definition_members", "Profiles in it.", labels=["key", "kind"])
     computed = GaugeMetricFamily(
         "engage_sync_definition_computed_timestamp_seconds", "When it was last computed.", labels=["key", "kind"]

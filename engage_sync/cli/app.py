@@ -71,6 +71,7 @@ def common(
 from engage_sync.cli import (  # noqa: E402
     computing,
     dead_letters,
+    delivering,
     explaining,
     facts,
     operations,
@@ -94,6 +95,7 @@ for group in (
     explaining,
     past,
     operations,
+    delivering,
     dead_letters,
     repairing,
 ):

@@ -510,8 +510,8 @@ dead_letters = Table(
     Index("ix_dead_letters_open_message", "message_id", postgresql_where=text("status = 'open'")),
 )
 
-# When a destination took nearly nothing: while `until` is null nothing is sent but a probe at `probe_at`, and the time of
-# an outage doesn't count against the messages that it held.
+# When a destination took nearly nothing: while `until` is null nothing is sent but a probe at `probe_at`, and the time
+# of an outage doesn't count against the messages that it held.
 outages = Table(
     "outages",
     metadata,

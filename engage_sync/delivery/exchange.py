@@ -49,6 +49,12 @@ class Exchange:
         own = received if len(jobs) == 1 else None
         return [Ended(job, outcome, own) for job, outcome in zip(jobs, outcomes, strict=True)]
 
+    def budget(self, parcel: Parcel) -> str:
+        """The budget that the parcel's request draws on."""
+        job = parcel.jobs[0]
+        bulk = self._destination.bulk if job.lane.in_bulk else None
+        return (bulk.budget_of(job.request) if bulk is not None else None) or job.request.budget
+
     def shown(self, job: Job) -> Request:
         """The request that the job was sent in, as if it had been alone in it."""
         bulk = self._destination.bulk if job.lane.in_bulk else None

@@ -9,8 +9,9 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import assert_never
 
 import structlog
@@ -18,8 +19,10 @@ from sqlalchemy import Connection, text
 
 from engage_sync import waiting
 from engage_sync.delivery import retry
-from engage_sync.delivery.claiming import Claiming
+from engage_sync.delivery.circuit import Refusal
+from engage_sync.delivery.claiming import Claimed, Claiming
 from engage_sync.delivery.exchange import Ended, Exchange
+from engage_sync.delivery.guard import Guard
 from engage_sync.delivery.pacer import Budget, Pacer
 from engage_sync.delivery.report import Report
 from engage_sync.delivery.retry import GiveUp, Policy, RetryAt
@@ -41,15 +44,17 @@ from engage_sync.destinations.protocol import (
     Unclear,
 )
 from engage_sync.messages.render import Sender, render
+from engage_sync.outbox import destinations_table, outages
 from engage_sync.outbox.enqueue import Priority
+from engage_sync.outbox.outages import Kind
 from engage_sync.outbox.settle import Failed, Postponed, Taken, Unsent
 
 log = structlog.get_logger(__name__)
 
 # What catches a wake-up that was lost.
 POLL = 1.0
-# So many refusals without a delivery between them are no longer about single messages.
-REJECTIONS_BEFORE_PAUSE = 50
+# When a person is next in turn whose message was sent in vain, to see whether the destination still refuses everybody.
+_REFUSED_AGAIN_AFTER = 60.0
 # The loop has requests to send at their slots: rendering a claim lets go of it every so many lanes.
 _LANES_AT_ONCE = 50
 _DATABASE_RETRY = 1.0
@@ -61,6 +66,9 @@ _IS_WAITING = text(
     SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination
                      AND (CAST(:only AS bigint) IS NULL OR profile_id = CAST(:only AS bigint)))
        AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
+       AND NOT EXISTS (SELECT FROM outages WHERE destination_id = :destination AND until IS NULL
+                         AND (kind = 'refusing'
+                              OR since < clock_timestamp() - CAST(:patience AS float8) * interval '1 second'))
     """
 )
 
@@ -108,11 +116,18 @@ class Line:
         self._wake = asyncio.Event()
         self._has_backlog = False
         self._closing = False
-        self._rejections = 0
         self._secrets = [secret for secret in destination.secrets if len(secret) >= _SHORTEST_SECRET]
         self._claiming = Claiming(destination_id, worker_id, self._roads, limits.most_in_flight, only=limits.only)
         self._settler = Settler(
             worker_id, destination_id, destination.slug, limits.request_timeout, transactions, self._on_flushed
+        )
+        self._guard = Guard(
+            destination_id,
+            destination.slug,
+            also=self._settler.also,
+            clean=self._clean,
+            convict=lambda refusal: self._fail(refusal.job, refusal.reason, refusal.answer),
+            take_back=self._take_back,
         )
         self._pacers = {
             name: Pacer(
@@ -163,7 +178,10 @@ class Line:
         await self._claim(self._claiming.target)
 
     async def feed_until_empty(self, stop: asyncio.Event) -> None:
-        """Claim until nothing waits, retries included. What a paused destination keeps isn't waited for."""
+        """Claim until nothing waits, retries included. What a paused destination keeps isn't waited for.
+
+        Nor what one keeps that is held, for longer than a message would be tried.
+        """
         while not stop.is_set() and (self._in_hand or await self._is_waiting()):
             await self._claim_or_wait(stop)
 
@@ -184,23 +202,38 @@ class Line:
 
     async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
         """Claim lanes and begin with each; returns how many there were."""
-        claimed = await asyncio.shield(
-            self._transactions.run(lambda connection: self._claiming.claim(connection, limit, last), durable=False)
+        claimed, held = await asyncio.shield(
+            self._transactions.run(lambda connection: self._take(connection, limit, last), durable=False)
         )
         lanes = [Lane(each.profile_id, each.priority, deque(each.messages)) for each in claimed.lanes]
         self._in_hand.update(lanes)
+        if lanes:
+            self._guard.claimed(held)
         self._roads.look(claimed.waiting, self._in_hand)
         for number, lane in enumerate(lanes, start=1):
             lane.in_bulk = claimed.in_bulk.get(lane.profile_id)
+            lane.is_probe = held is not None
             self._advance(lane)
             if number % _LANES_AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._claiming.learn(lanes, last)
         return len(lanes)
 
+    def _take(self, connection: Connection, limit: int, last: Priority) -> tuple[Claimed, Kind | None]:
+        """What may go now; or one lane of a destination that is held, for what it says, when it is time for a probe."""
+        claimed = self._claiming.claim(connection, limit, last)
+        held = None if claimed.lanes else outages.take_probe(connection, self._destination_id)
+        if held is not None:
+            claimed = self._claiming.claim(connection, 1, Priority.FIRST_PUSH, is_probe=True)
+        return claimed, held
+
     async def _is_waiting(self) -> bool:
         def ask(connection: Connection) -> bool:
-            given = {"destination": self._destination_id, "only": self._limits.only}
+            given = {
+                "destination": self._destination_id,
+                "only": self._limits.only,
+                "patience": self._limits.retry_for,
+            }
             return bool(connection.execute(_IS_WAITING, given).scalar_one())
 
         try:
@@ -246,7 +279,7 @@ class Line:
 
     async def _send(self, parcel: Parcel) -> None:
         ended = await self._exchange.carry(parcel)
-        self._count_rejections(ended)
+        self._guard.observe(self._exchange.budget(parcel), ended)
         unclear: list[Job] = []
         for number, each in enumerate(ended, start=1):
             if isinstance(each.outcome, Unclear) and len(ended) > 1:
@@ -266,7 +299,8 @@ class Line:
             case Retry() as again:
                 self._retry(job, again, answer)
             case Rejected(reason=reason) | Unclear(reason=reason):
-                self._fail(job, reason, answer)
+                others = 0 if self._closing else len(self._in_hand) + self._has_backlog - 1
+                self._guard.refused(Refusal(job, reason, answer), others=others)
             case Unauthorized(reason=reason):
                 self._settler.settle(Unsent(message=job.message))
                 self._pause(reason)
@@ -276,21 +310,16 @@ class Line:
 
     def _send_apart(self, parcel: Parcel) -> None:
         """Send again what an answer left unclear: by halves, until each one that is to blame stands alone."""
-        budget = self._destination.bulk.budget_of(parcel.jobs[0].request) if self._destination.bulk else None
         parcels = parcel.halves() if len(parcel.jobs) > 1 else (parcel,)
-        self._pacers[budget or parcel.jobs[0].request.budget].add_apart(*parcels)
+        self._pacers[self._exchange.budget(parcel)].add_apart(*parcels)
 
-    def _count_rejections(self, ended: Sequence[Ended]) -> None:
-        """One message after the other was refused: it is no longer the message. One delivery says otherwise."""
-        if any(isinstance(each.outcome, Delivered) for each in ended):
-            self._rejections = 0
-            return
-        for each in ended:
-            if isinstance(each.outcome, Rejected):
-                self._rejections += 1
-                if self._rejections == REJECTIONS_BEFORE_PAUSE:
-                    reason = each.outcome.reason
-                    self._pause(f"{self._rejections} messages in a row were refused; the last one: {reason}")
+    def _take_back(self, refusal: Refusal) -> None:
+        """Everybody is refused: as if this one had never been sent. Others are tried before it."""
+        lane, clock = refusal.job.lane, time.monotonic()
+        self._settler.settle(Unsent(message=refusal.job.message))
+        lane.due_at = refusal.job.database_clock(clock) + timedelta(seconds=_REFUSED_AGAIN_AFTER)
+        lane.wake_at = clock + _REFUSED_AGAIN_AFTER
+        self._settler.leave(lane)
 
     def _delivered(self, job: Job) -> None:
         if job.number + 1 < len(job.requests):
@@ -351,9 +380,9 @@ class Line:
     def _pause(self, reason: str) -> None:
         """Nothing more starts: the destination is paused in the database, where every start looks."""
         cleaned = self._clean(reason)
-        log.error("destination_paused", destination=self._destination.slug, reason=cleaned)
-        self._rejections = 0
-        self._settler.pause(cleaned)
+        slug = self._destination.slug
+        log.error("destination_paused", destination=slug, reason=cleaned)
+        self._settler.also(lambda connection: destinations_table.pause(connection, slug, cleaned))
 
     def _clean(self, told: str) -> str:
         """What a destination says may repeat the key that it was sent."""
@@ -388,6 +417,7 @@ class Line:
     async def _close_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._closing = True
+        self._guard.release()
         for pacer in self._pacers.values():
             pacer.close()
 

@@ -173,7 +173,10 @@ class Pacer:
         return _Begun(started, reservation, time.monotonic())
 
     def _start(self, connection: Connection, jobs: list[Job]) -> dict[int, Started]:
-        wanted = [Wanted(job.message.id, job.message.profile_id, again=job.started is not None) for job in jobs]
+        wanted = [
+            Wanted(job.message.id, job.message.profile_id, again=job.started is not None, is_probe=job.lane.is_probe)
+            for job in jobs
+        ]
         timeout, in_bulk = self._budget.request_timeout, self._budget.bulk is not None
         return claim.start(connection, self._worker_id, wanted, timeout, in_bulk=in_bulk)
 

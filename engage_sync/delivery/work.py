@@ -28,6 +28,8 @@ class Lane:
     wake_at: float | None = None
     # The road that its last message took; None where it may take either.
     in_bulk: bool | None = None
+    # Claimed to find out whether a destination that is held takes something again.
+    is_probe: bool = False
 
 
 @dataclass(eq=False, slots=True)

@@ -60,11 +60,13 @@ class Retry:
     """May succeed later. `after` is the wait in seconds that the destination asked for.
 
     `unanswered`: nothing came back, so the request may have been carried out, or may still be on its way.
+    `is_throttled`: there were too many requests.
     """
 
     reason: str
     after: float | None = None
     unanswered: bool = False
+    is_throttled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

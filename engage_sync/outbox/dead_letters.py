@@ -162,7 +162,8 @@ _APPEND = text(
     INSERT INTO messages (destination_id, profile_id, definition_id, definition_version, run_id, identity_type,
                           identity_value, call_type, value, told_version, as_of, source_id, call)
     SELECT destination_id, coalesce(again.profile, profile_id), definition_id,
-           coalesce(again.definition_version, dead_letters.definition_version), run_id, identity_type, identity_value, call_type,
+           coalesce(again.definition_version, dead_letters.definition_version), run_id, identity_type, identity_value,
+           call_type,
            coalesce(again.value, dead_letters.value), coalesce(again.told_version, dead_letters.told_version),
            coalesce(again.as_of, dead_letters.as_of), source_id,
            CASE WHEN call_type = 'identify' AND call ? 'traits' THEN jsonb_set(call, '{traits}', (
