@@ -133,8 +133,9 @@ def show(
     }
     for name, value in fields.items():
         output.out.print(f"{name + ':':13}{output.shown(value)}", markup=False)
-    output.out.print("request:")
-    output.out.print(_pretty(letter.request), markup=False)
+    sent = letter.request or {}
+    output.out.print(f"{'request:':13}{sent.get('method', '')} {sent.get('path', '')}".rstrip(), markup=False)
+    output.out.print(_pretty(sent.get("body", letter.request)), markup=False)
     output.out.print("answer:")
     output.out.print(_text(letter.answer) or "(none)", markup=False)
 

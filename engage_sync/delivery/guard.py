@@ -71,11 +71,11 @@ class Guard:
         if trouble := self._circuit.trouble(now):
             self._hold(trouble)
 
-    def refused(self, refusal: Refusal, *, others: int) -> None:
-        """A message was refused; `others` are as many people as may still tell whether everybody is."""
+    def refused(self, refusal: Refusal, *, certain: bool, others: int) -> None:
+        """A message was refused. `certain`: it is to blame; else `others` are the people who may still tell."""
         if self._circuit.held is Kind.REFUSING:
             self._take_back(refusal)
-        elif refusal.job.message.definition_id is None:
+        elif certain or refusal.job.message.definition_id is None:
             # A source that sends what can't be taken says nothing of the destination.
             self._convict(refusal)
         elif trouble := self._suspects.add(refusal):

@@ -66,9 +66,15 @@ _IS_WAITING = text(
     SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination
                      AND (CAST(:only AS bigint) IS NULL OR profile_id = CAST(:only AS bigint)))
        AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
-       AND NOT EXISTS (SELECT FROM outages WHERE destination_id = :destination AND until IS NULL
-                         AND (kind = 'refusing'
-                              OR since < clock_timestamp() - CAST(:patience AS float8) * interval '1 second'))
+       AND NOT EXISTS (
+         SELECT FROM outages WHERE destination_id = :destination AND until IS NULL
+           AND (kind = 'refusing' OR since < clock_timestamp() - CAST(:patience AS float8) * interval '1 second')
+           -- A probe that is due is waited for.
+           AND (probe_at > clock_timestamp() OR NOT EXISTS (
+             SELECT FROM lanes WHERE destination_id = :destination AND worker_id IS NULL
+               AND due_at <= statement_timestamp()
+           ))
+       )
     """
 )
 
@@ -300,7 +306,7 @@ class Line:
                 self._retry(job, again, answer)
             case Rejected(reason=reason) | Unclear(reason=reason):
                 others = 0 if self._closing else len(self._in_hand) + self._has_backlog - 1
-                self._guard.refused(Refusal(job, reason, answer), others=others)
+                self._guard.refused(Refusal(job, reason, answer), certain=ended.beside_delivered, others=others)
             case Unauthorized(reason=reason):
                 self._settler.settle(Unsent(message=job.message))
                 self._pause(reason)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from engage_sync.delivery import circuit
 from engage_sync.delivery.circuit import REFUSED_PEOPLE
-from engage_sync.outbox import calls, claim, outages
+from engage_sync.outbox import calls, claim, lanes, outages
 from engage_sync.outbox.calls import NewCall
 from engage_sync.outbox.claim import Wanted
 from engage_sync.outbox.outages import Kind, Outage
@@ -154,23 +154,21 @@ def test_when_everybody_is_refused_they_wait_instead_of_filling_the_dead_letters
         "50 people in a row were refused; the last one: no such field",
     )
     assert outbox.rows("SELECT DISTINCT attempts, first_started_at, started_at FROM messages") == [(0, None, None)]
-    # What is mended ends it by the next probe.
+    # A probe that is due is sent, whoever delivers.
+    hurry(outbox)
+    report = until_empty(outbox, Server(answer=lambda _: (400, "still no such field")))
+    assert (report.failed, report.waiting) == (0, 400)
+    assert [outage.probes for outage in current(outbox)] == [1]
+    # What is mended ends it by the next one.
+    hurry(outbox)
+    assert until_empty(outbox, Server()).delivered == 400
+    assert current(outbox) == []
+
+
+def hurry(outbox: Outbox) -> None:
     with outbox.engine.begin() as connection:
         outages.hurry(connection)
-        connection.execute(text("UPDATE lanes SET due_at = now()"))
-
-    async def run() -> None:
-        stop = asyncio.Event()
-        mended = Server()
-        async with serving(mended):
-            running = asyncio.create_task(deliverer(outbox, mended).run(stop))
-            await eventually(lambda: outbox.count("messages") == 0)
-            stop.set()
-            await running
-
-    asyncio.run(run())
-    assert outbox.count("delivered") == 400
-    assert current(outbox) == []
+        lanes.hurry(connection, [outbox.destination], TIMEOUT)
 
 
 def test_few_that_are_refused_are_dead_letters(outbox: Outbox) -> None:
