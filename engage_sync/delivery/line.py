@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection, text
 
 from engage_sync import waiting
-from engage_sync.delivery import retry
+from engage_sync.delivery import coalescing, retry
 from engage_sync.delivery.circuit import Refusal
 from engage_sync.delivery.claiming import Claimed, Claiming
 from engage_sync.delivery.exchange import Ended, Exchange
@@ -36,13 +36,16 @@ from engage_sync.destinations.protocol import (
     Answer,
     Delivered,
     Destination,
+    Joining,
     Refused,
     Rejected,
+    Request,
     Retry,
     Skipped,
     Unauthorized,
     Unclear,
 )
+from engage_sync.messages.message import Message
 from engage_sync.messages.render import Sender, render
 from engage_sync.outbox import destinations_table, outages
 from engage_sync.outbox.enqueue import Priority
@@ -116,8 +119,11 @@ class Line:
         self._roads = Roads(destination)
         self._report = report
         self._in_hand: set[Lane] = set()
-        # By the message that must be settled before: lanes that have more to send.
+        # By the messages that must be settled before: lanes that have more to send.
         self._going_on: dict[int, Lane] = {}
+        self._joining = destination if isinstance(destination, Joining) and destination.coalesces else None
+        # People of whom several messages in one request were refused.
+        self._apart: set[int] = set()
         self._emptied = asyncio.Event()
         self._wake = asyncio.Event()
         self._has_backlog = False
@@ -267,18 +273,34 @@ class Line:
                     reason = self._clean(refused.sentence)
                     self._settler.settle(Failed(message=message, reason=reason, request={"call": call}))
                 case requests:
-                    job = Job(lane, message, requests)
+                    job = self._job(lane, message, requests)
                     self._pacers[self._roads.choose(job)].add(job)
                     return
         self._settler.leave(lane)
 
+    def _job(self, lane: Lane, message: Message, requests: tuple[Request, ...]) -> Job:
+        """The message's, and that of all that goes with it in one request."""
+        if self._joining is None or len(requests) > 1 or lane.profile_id in self._apart:
+            return Job(lane, message, requests)
+        joined = coalescing.gather(message, requests[0], lane.messages, self._joining, self._single_request)
+        return Job(lane, message, (joined.request,), more=joined.more)
+
+    def _single_request(self, message: Message) -> Request | None:
+        """The one request that a message is; None where it is anything else."""
+        call = render(message, self._sender)
+        if call is None or self._allowed.objection(call) is not None:
+            return None
+        requests = self._destination.requests(call)
+        return requests[0] if isinstance(requests, tuple) and len(requests) == 1 else None
+
     def _not_started(self, job: Job) -> None:
         """The job may not go now: its message was taken back, or moved, or we are closing. The database knows best."""
-        if job.started is not None and not job.was_sent:
-            self._settler.settle(Unsent(message=job.message))
-        elif job.started is not None:
-            reason = "stopped before it was sent again"
-            self._settler.settle(Postponed(message=job.message, reason=reason, unanswered=False))
+        for message in (message for message in job.messages if message.id in job.begun):
+            if job.was_sent:
+                reason = "stopped before it was sent again"
+                self._settler.settle(Postponed(message=message, reason=reason, unanswered=False))
+            else:
+                self._settler.settle(Unsent(message=message))
         self._settler.leave(job.lane)
 
     # --- requests and answers -----------------------------------------------------------------------------------
@@ -304,11 +326,13 @@ class Line:
                 self._delivered(job)
             case Retry() as again:
                 self._retry(job, again, answer)
+            case Rejected() | Unclear() if job.more:
+                self._take_apart(job)
             case Rejected(reason=reason) | Unclear(reason=reason):
                 others = 0 if self._closing else len(self._in_hand) + self._has_backlog - 1
                 self._guard.refused(Refusal(job, reason, answer), certain=ended.beside_delivered, others=others)
             case Unauthorized(reason=reason):
-                self._settler.settle(Unsent(message=job.message))
+                self._unsend(job)
                 self._pause(reason)
                 self._settler.leave(job.lane)
             case _:
@@ -319,10 +343,21 @@ class Line:
         parcels = parcel.halves() if len(parcel.jobs) > 1 else (parcel,)
         self._pacers[self._exchange.budget(parcel)].add_apart(*parcels)
 
+    def _take_apart(self, job: Job) -> None:
+        """One of the messages in a joined request is wrong: each goes by itself, until nothing waits for the person."""
+        self._apart.add(job.lane.profile_id)
+        self._unsend(job)
+        self._settler.leave(job.lane)
+
+    def _unsend(self, job: Job) -> None:
+        """As if its messages had never been started."""
+        for message in job.messages:
+            self._settler.settle(Unsent(message=message))
+
     def _take_back(self, refusal: Refusal) -> None:
         """Everybody is refused: as if this one had never been sent. Others are tried before it."""
         lane, clock = refusal.job.lane, time.monotonic()
-        self._settler.settle(Unsent(message=refusal.job.message))
+        self._unsend(refusal.job)
         lane.due_at = refusal.job.database_clock(clock) + timedelta(seconds=_REFUSED_AGAIN_AFTER)
         lane.wake_at = clock + _REFUSED_AGAIN_AFTER
         self._settler.leave(lane)
@@ -332,7 +367,7 @@ class Line:
             job.number += 1
             self._pacers[job.request.budget].add(job)
             return
-        self._end(job, Taken(message=job.message))
+        self._end(job, *(Taken(message=message) for message in job.messages))
 
     def _retry(self, job: Job, outcome: Retry, answer: Answer | None) -> None:
         assert job.started is not None
@@ -349,7 +384,8 @@ class Line:
         match decision:
             case RetryAt(due=due):
                 reason = self._clean(outcome.reason)
-                self._settler.settle(Postponed(message=job.message, reason=reason, unanswered=outcome.unanswered))
+                for message in job.messages:
+                    self._settler.settle(Postponed(message=message, reason=reason, unanswered=outcome.unanswered))
                 job.lane.due_at = due
                 job.lane.wake_at = clock + (due - job.database_clock(clock)).total_seconds()
                 self._settler.leave(job.lane)
@@ -360,26 +396,33 @@ class Line:
 
     def _fail(self, job: Job, reason: str, answer: Answer | None, *, is_unknown: bool = False) -> None:
         request = self._exchange.shown(job)
-        self._end(
-            job,
-            Failed(
-                message=job.message,
-                reason=self._clean(reason),
-                request={"method": request.method, "path": request.path, "body": request.body},
-                answer=None if answer is None else self._clean_bytes(answer.body),
-                is_unknown=is_unknown,
-            ),
+        failed = Failed(
+            message=job.message,
+            reason=self._clean(reason),
+            request={"method": request.method, "path": request.path, "body": request.body},
+            answer=None if answer is None else self._clean_bytes(answer.body),
+            is_unknown=is_unknown,
         )
+        if not job.more:
+            self._end(job, failed)
+            return
+        # What was given up together with it was tried for less long: it goes on, before whatever comes behind it.
+        self._settler.settle(failed)
+        for message in job.more:
+            self._settler.settle(Postponed(message=message, reason=failed.reason, unanswered=is_unknown))
+        self._settler.leave(job.lane)
 
-    def _end(self, job: Job, settlement: Taken | Failed) -> None:
-        """Settle a message that was sent, and go on with its lane.
+    def _end(self, job: Job, *settlements: Taken | Failed) -> None:
+        """Settle the messages that were sent, and go on with their lane.
 
         The person's next message starts only when that is written: after a crash in between, this one would be sent
         again behind the newer one.
         """
-        self._settler.settle(settlement)
+        for settlement in settlements:
+            self._settler.settle(settlement)
         if job.lane.messages:
-            self._going_on[job.message.id] = job.lane
+            job.lane.settling = len(settlements)
+            self._going_on.update((settlement.message.id, job.lane) for settlement in settlements)
         else:
             self._advance(job.lane)
 
@@ -406,7 +449,11 @@ class Line:
     def _on_flushed(self, flushed: Flushed) -> None:
         self._report.settled(flushed.done)
         for message in flushed.ended & self._going_on.keys():
-            self._advance(self._going_on.pop(message))
+            lane = self._going_on.pop(message)
+            lane.settling -= 1
+            if not lane.settling:
+                self._advance(lane)
+        self._apart -= {lane.profile_id for lane in flushed.released} - flushed.waiting
         self._in_hand.difference_update(flushed.released)
         now = time.monotonic()
         for lane in flushed.released:

@@ -30,12 +30,15 @@ class Lane:
     in_bulk: bool | None = None
     # Claimed to find out whether a destination that is held takes something again.
     is_probe: bool = False
+    # So many of its messages have ended, and must be written before the next one goes.
+    settling: int = 0
 
 
 @dataclass(eq=False, slots=True)
 class Job:
     """A message on its way. `number` is which of its requests is next; `started_clock` is on the monotonic clock.
 
+    `more` are messages that go in the same request (`coalesce`): started, sent and settled with it, or not at all.
     `size` is that of the request's body, where it may share one. `was_sent`: a request of it may have arrived.
     """
 
@@ -47,6 +50,12 @@ class Job:
     started: Started | None = None
     started_clock: float = 0.0
     was_sent: bool = False
+    more: tuple[Message, ...] = ()
+    begun: frozenset[int] = frozenset()
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return (self.message, *self.more)
 
     @property
     def request(self) -> Request:

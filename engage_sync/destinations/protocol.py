@@ -175,6 +175,18 @@ class Destination(Protocol):
         """What an answer means; None means that none came within the time."""
 
 
+@runtime_checkable
+class Joining(Destination, Protocol):
+    """A destination that takes what several identifies of one user say as one request."""
+
+    @property
+    def coalesces(self) -> bool:
+        """Whether it is to be done (setting `coalesce`)."""
+
+    def joined(self, requests: Sequence[Request]) -> Request | None:
+        """One request that says what these say in turn; None where they can't be one."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holds:
     """What the destination knows of somebody, by field; None: it doesn't know them."""
