@@ -17,8 +17,9 @@ from engage_sync.outbox.outages import Kind
 
 log = structlog.get_logger(__name__)
 
-# How long refused messages wait for something to be delivered, which tells that it is they who are to blame.
-_SUSPECTED_FOR = 1.0
+# How long refused messages wait, after the last of them, for a delivery, which tells that it is they who are to blame.
+# In bulk, with five requests a second, the next one that stands alone may take as long.
+_SUSPECTED_FOR = 3.0
 # What was claimed while an outage was just being written says nothing of its end.
 _WRITTEN_WITHIN = 2.0
 
@@ -48,6 +49,7 @@ class Guard:
         self._circuit = Circuit()
         self._suspects = Suspects()
         self._held_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def claimed(self, kind: Kind | None) -> None:
         """Something could be claimed: by a probe of what is held for this kind of outage, or (None) just so."""
@@ -83,12 +85,17 @@ class Guard:
             self._each(self._take_back, self._suspects.release())
         elif len(self._suspects) > others:
             self.release()
-        elif len(self._suspects) == 1:
-            asyncio.get_running_loop().call_later(_SUSPECTED_FOR, self.release)
+        else:
+            self._wait()
 
     def release(self) -> None:
         """Wait no longer for what may tell: those that were refused are to blame themselves."""
         self._each(self._convict, self._suspects.release())
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_SUSPECTED_FOR, self.release)
 
     def _each(self, do: Callable[[Refusal], None], refusals: Iterable[Refusal]) -> None:
         for each in refusals:
