@@ -10,6 +10,7 @@ from engage_sync import errors
 from engage_sync import runtime as composition
 from engage_sync.cli import output
 from engage_sync.cli.app import Json, Limit, current
+from engage_sync.definitions import versions
 from engage_sync.profiles import finding
 from engage_sync.reports import delivery
 
@@ -60,6 +61,8 @@ def outbox(
         if destination is not None and destination not in runtime.context.destinations:
             known = ", ".join(sorted(runtime.context.destinations)) or "none"
             raise errors.NotFound(f"There is no destination {destination!r} in engage.yml. Known are: {known}.")
+        if key is not None and key not in (keys := versions.keys(connection).values()):
+            raise errors.NotFound(versions.unknown_key(key, keys))
         found = delivery.outbox(
             connection,
             retry_for=settings.retry_for,

@@ -18,9 +18,10 @@ import structlog
 from sqlalchemy import Connection, text
 
 from engage_sync import waiting
-from engage_sync.delivery import coalescing, retry
+from engage_sync.delivery import retry
 from engage_sync.delivery.circuit import Refusal
 from engage_sync.delivery.claiming import Claimed, Claiming
+from engage_sync.delivery.coalescing import Coalescing
 from engage_sync.delivery.exchange import Ended, Exchange
 from engage_sync.delivery.guard import Guard
 from engage_sync.delivery.pacer import Budget, Pacer
@@ -36,16 +37,13 @@ from engage_sync.destinations.protocol import (
     Answer,
     Delivered,
     Destination,
-    Joining,
     Refused,
     Rejected,
-    Request,
     Retry,
     Skipped,
     Unauthorized,
     Unclear,
 )
-from engage_sync.messages.message import Message
 from engage_sync.messages.render import Sender, render
 from engage_sync.outbox import destinations_table, outages
 from engage_sync.outbox.enqueue import Priority
@@ -121,9 +119,7 @@ class Line:
         self._in_hand: set[Lane] = set()
         # By the messages that must be settled before: lanes that have more to send.
         self._going_on: dict[int, Lane] = {}
-        self._joining = destination if isinstance(destination, Joining) and destination.coalesces else None
-        # People of whom several messages in one request were refused.
-        self._apart: set[int] = set()
+        self._coalescing = Coalescing(destination, sender, allowed)
         self._emptied = asyncio.Event()
         self._wake = asyncio.Event()
         self._has_backlog = False
@@ -273,25 +269,10 @@ class Line:
                     reason = self._clean(refused.sentence)
                     self._settler.settle(Failed(message=message, reason=reason, request={"call": call}))
                 case requests:
-                    job = self._job(lane, message, requests)
+                    job = self._coalescing.job(lane, message, requests)
                     self._pacers[self._roads.choose(job)].add(job)
                     return
         self._settler.leave(lane)
-
-    def _job(self, lane: Lane, message: Message, requests: tuple[Request, ...]) -> Job:
-        """The message's, and that of all that goes with it in one request."""
-        if self._joining is None or len(requests) > 1 or lane.profile_id in self._apart:
-            return Job(lane, message, requests)
-        joined = coalescing.gather(message, requests[0], lane.messages, self._joining, self._single_request)
-        return Job(lane, message, (joined.request,), more=joined.more)
-
-    def _single_request(self, message: Message) -> Request | None:
-        """The one request that a message is; None where it is anything else."""
-        call = render(message, self._sender)
-        if call is None or self._allowed.objection(call) is not None:
-            return None
-        requests = self._destination.requests(call)
-        return requests[0] if isinstance(requests, tuple) and len(requests) == 1 else None
 
     def _not_started(self, job: Job) -> None:
         """The job may not go now: its message was taken back, or moved, or we are closing. The database knows best."""
@@ -345,7 +326,7 @@ class Line:
 
     def _take_apart(self, job: Job) -> None:
         """One of the messages in a joined request is wrong: each goes by itself, until nothing waits for the person."""
-        self._apart.add(job.lane.profile_id)
+        self._coalescing.take_apart(job.lane)
         self._unsend(job)
         self._settler.leave(job.lane)
 
@@ -453,7 +434,7 @@ class Line:
             lane.settling -= 1
             if not lane.settling:
                 self._advance(lane)
-        self._apart -= {lane.profile_id for lane in flushed.released} - flushed.waiting
+        self._coalescing.ended({lane.profile_id for lane in flushed.released} - flushed.waiting)
         self._in_hand.difference_update(flushed.released)
         now = time.monotonic()
         for lane in flushed.released:

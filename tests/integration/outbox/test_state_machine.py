@@ -370,6 +370,6 @@ def test_whatever_happens_in_whatever_order(engine: Engine, database_url: str) -
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Delivery,
         settings=settings(
-            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=15, stateful_step_count=35, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
