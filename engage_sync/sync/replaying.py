@@ -55,12 +55,10 @@ class Replayed:
         return self.busy + self.uncomputed.total() + self.unconfigured.total()
 
     def document(self) -> dict[str, Any]:
-        return {
-            "replayed": self.waiting,
-            "obsolete": self.obsolete,
-            "left_open": self.left_open,
-            "notes": list(self.notes()),
-        }
+        """For machines; "left_open" and "notes" only where there are any."""
+        more = {"left_open": self.left_open, "notes": list(self.notes())}
+        counts = {"replayed": self.waiting, "obsolete": self.obsolete}
+        return {**counts, **{name: value for name, value in more.items() if value}}
 
     def notes(self) -> Iterator[str]:
         """Sentences about what wasn't sent for another reason than that it was said since."""

@@ -48,8 +48,7 @@ def test_dead_letters_are_found_shown_replayed_and_discarded(shop: Shop) -> None
     assert (
         "no destination 'itreable'" in shop.run("dead-letters", "discard", "--destination", "itreable", code=1).stderr
     )
-    done = shop.json("dead-letters", "replay", "--person", "email:p0@x.io")
-    assert (done["replayed"], done["obsolete"], done["left_open"]) == (1, 0, 0)
+    assert shop.json("dead-letters", "replay", "--person", "email:p0@x.io") == {"replayed": 1, "obsolete": 0}
     assert shop.json("deliver", "--until-empty")["sent"] == 1
     assert shop.fields("p0@x.io") == {"bought": True}
     assert shop.json("dead-letters", "discard", "--key", "bought") == {"discarded": 1}

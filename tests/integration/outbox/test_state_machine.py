@@ -42,7 +42,7 @@ from engage_sync.sync import replaying, telling
 from tests.world import TRAIT_BOTH, World, trait
 
 TIMEOUT = 10.0
-PEOPLE = ("ann", "bob", "cid")
+PEOPLE = ("ann", "bob")
 WORKERS = (0, 1)
 people = st.sampled_from(PEOPLE)
 who = st.sampled_from(WORKERS)
@@ -177,14 +177,14 @@ class Delivery(RuleBasedStateMachine):
             while watching.execute(held, {"id": worker.id}).scalar_one():
                 watching.execute(text("SELECT pg_sleep(0.002)"))
 
-    @rule(number=who, probing=st.booleans())
-    def take(self, number: int, probing: bool) -> None:
+    @rule(number=who)
+    def take(self, number: int) -> None:
         """Claim, of a held destination by a probe, and start the first message of each lane."""
         worker = self.workers.get(number)
         if worker is None or worker.lanes:
             return
         with self.engine.begin() as connection:
-            worker.is_probe = probing and outages.take_probe(connection, self.destination) is not None
+            worker.is_probe = outages.take_probe(connection, self.destination) is not None
             most = 1 if worker.is_probe else 2
             found = claim.claim(connection, self.destination, worker.id, most, is_probe=worker.is_probe)
         worker.lanes = {lane.profile_id: deque(lane.messages) for lane in found}
@@ -218,18 +218,24 @@ class Delivery(RuleBasedStateMachine):
     # --- requests -----------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.flying)
-    @rule(
-        data=st.data(), answer=st.sampled_from(["taken", "taken", "refused", "failed", "given up", "refusing", "lost"])
-    )
+    @rule(data=st.data(), answer=st.sampled_from(ANSWERS))
     def answer(self, data: st.DataObject, answer: str) -> None:
-        """A request ends as its worker sees it; "lost" and "given up" without an answer, and it may still arrive."""
+        """A request ends, for its worker if that still lives."""
         request = data.draw(st.sampled_from(self.flying))
-        if answer == "taken":
-            self.arrive(request)
-        if answer not in ("lost", "given up"):
+        if answer == "given up":
+            # Nobody gives up before the request can't be on its way any more.
             self.flying.remove(request)
-        worker = request.worker
-        request.worker = None
+            if data.draw(st.booleans()):
+                self.arrive(request)
+        elif answer != "lost":
+            self.flying.remove(request)
+            if answer == "taken":
+                self.arrive(request)
+        self.end(request, answer)
+
+    def end(self, request: Request, answer: str) -> None:
+        """What the worker makes of it: "lost" and "given up" are without an answer, so that it may still arrive."""
+        worker, request.worker = request.worker, None
         if worker is None:
             return
         message = request.message
@@ -241,11 +247,6 @@ class Delivery(RuleBasedStateMachine):
             "given up": Failed(message=message, reason="no answer", is_unknown=True),
             "refusing": Unsent(message=message),
         }
-        if answer == "given up":
-            # Nobody gives up before the request can't be on its way any more.
-            self.flying.remove(request)
-            if data.draw(st.booleans()):
-                self.arrive(request)
         with self.engine.begin() as connection:
             settled = settle.settle(connection, worker.id, [ends[answer]])
             if worker.is_probe and answer == "taken":
@@ -266,21 +267,23 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(arrives=st.booleans())
     def time_passes(self, arrives: bool) -> None:
-        """Longer than a request lives: those that nobody waits for have arrived, or never will."""
-        for request in [each for each in self.flying if each.worker is None]:
+        """Longer than a request lives: whoever waits for an answer gave that up, and nothing is on its way any more."""
+        for request in list(self.flying):
+            self.end(request, "lost")
             self.flying.remove(request)
             if arrives:
                 self.arrive(request)
-        if self.flying:
-            return
         with self.engine.begin() as connection:
             for statement in _TIME_PASSES:
                 connection.execute(statement)
 
-    @rule()
-    def outage(self) -> None:
+    @rule(begins=st.sampled_from([True, False, False]))
+    def outage(self, begins: bool) -> None:
         with self.engine.begin() as connection:
-            outages.begin(connection, self.destination, Kind.FAILING, "down", ago=0)
+            if begins:
+                outages.begin(connection, self.destination, Kind.FAILING, "down", ago=0)
+            else:
+                outages.end(connection, self.destination)
 
     def arrive(self, request: Request) -> None:
         message, call = request.message, request.call
@@ -318,24 +321,17 @@ class Delivery(RuleBasedStateMachine):
             with self.engine.begin() as connection:
                 outages.end(connection, self.destination)
             self.join(0)
-            self.take(0, probing=False)
+            self.take(0)
             while self.flying:
-                self.end_well(self.flying[0])
+                request = self.flying.pop()
+                self.arrive(request)
+                self.end(request, "taken")
             if not self.count("messages") and not replaying.replay(self.engine, self.world.context, Chosen()).waiting:
                 break
         else:
             raise AssertionError("what waits is never delivered")
         self.nothing_is_lost()
         self.die(0)
-
-    def end_well(self, request: Request) -> None:
-        self.flying.remove(request)
-        self.arrive(request)
-        assert request.worker is not None
-        with self.engine.begin() as connection:
-            settle.settle(connection, request.worker.id, [Taken(message=request.message)])
-        request.worker.busy.discard(request.message.profile_id)
-        self.go_on(request.worker, request.message.profile_id)
 
     def nothing_is_lost(self) -> None:
         assert (self.count("messages"), self.count("lanes")) == (0, 0)
