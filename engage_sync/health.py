@@ -17,7 +17,7 @@ from engage_sync.definitions.model import DEFAULT_GUARD, DestinationConfig, Guar
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
 from engage_sync.ingest import volumes
-from engage_sync.outbox import forgetting
+from engage_sync.outbox import budget, forgetting, outages
 from engage_sync.profiles import privacy, suppression
 from engage_sync.settings import Settings, environment_of
 from engage_sync.sync import erasing, guarding
@@ -118,6 +118,22 @@ def _database(connection: Connection, settings: Settings) -> list[Finding]:
     paused = connection.execute(text("SELECT slug, paused_reason FROM destinations WHERE paused_at IS NOT NULL"))
     found.extend(
         Finding(check=f"destination {row.slug}", ok=False, detail=f"paused: {row.paused_reason}") for row in paused
+    )
+    found.extend(
+        Finding(
+            check=f"destination {outage.destination}",
+            ok=False,
+            detail=f"held since {outage.since:%Y-%m-%d %H:%M:%S} UTC, {outage.probes} probes failed: {outage.reason}",
+        )
+        for outage in outages.current(connection)
+    )
+    found.extend(
+        Finding(
+            check=f"rate {each.destination} {each.name}",
+            ok=True,
+            detail=f"{each.share:.0%} of the limit just now, as the destination complains of too many requests",
+        )
+        for each in budget.lowered(connection)
     )
     failing = connection.execute(
         text("SELECT key, error FROM computations JOIN definitions ON id = definition_id WHERE error IS NOT NULL")

@@ -11,6 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from sqlalchemy import Connection, Engine, text
 
+from engage_sync.outbox import budget
+
 log = structlog.get_logger(__name__)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -43,6 +45,14 @@ _FORGETS = text(
     FROM destinations LEFT JOIN privacy_answers
       ON privacy_answers.destination_id = destinations.id AND privacy_answers.status IN ('waiting', 'refused')
     GROUP BY destinations.slug
+    """
+)
+_STATES = text(
+    """
+    SELECT destinations.slug, paused_at IS NOT NULL, extract(epoch FROM outages.since)::float8
+    FROM destinations
+    LEFT JOIN outages ON outages.destination_id = destinations.id AND outages.until IS NULL
+    ORDER BY destinations.slug
     """
 )
 _DEFINITIONS = text(
@@ -104,6 +114,33 @@ class DatabaseGauges:
         yield from found
 
 
+def _states(connection: Connection) -> Iterator[Metric]:
+    """Whether each destination is sent to, and since when it isn't: what an alert should look at."""
+    paused = GaugeMetricFamily("engage_sync_destination_paused", "1 until somebody resumes it.", labels=["destination"])
+    held = GaugeMetricFamily(
+        "engage_sync_destination_held",
+        "1 while nothing gets through but probes, if any.",
+        labels=["destination"],
+    )
+    since = GaugeMetricFamily(
+        "engage_sync_destination_held_since_timestamp_seconds", "When that began.", labels=["destination"]
+    )
+    for slug, is_paused, held_since in connection.execute(_STATES):
+        paused.add_metric([slug], float(is_paused))
+        held.add_metric([slug], float(held_since is not None))
+        if held_since is not None:
+            since.add_metric([slug], held_since)
+    yield from (paused, held, since)
+    shares = GaugeMetricFamily(
+        "engage_sync_rate_share",
+        "What is used of a rate that a destination complained of.",
+        labels=["destination", "budget"],
+    )
+    for each in budget.lowered(connection):
+        shares.add_metric([each.destination, each.name], each.share)
+    yield shares
+
+
 def read_gauges(connection: Connection) -> Iterator[Metric]:
     """What waits, what failed, and how old each definition's last computation is. Counts end at a million."""
     limit = {"limit": _COUNTED}
@@ -125,6 +162,7 @@ def read_gauges(connection: Connection) -> Iterator[Metric]:
     for slug, number in connection.execute(_FORGETS):
         forgets.add_metric([slug], number)
     yield forgets
+    yield from _states(connection)
     members = GaugeMetricFamily("engage_sync_definition_members", "Profiles in it.", labels=["key", "kind"])
     computed = GaugeMetricFamily(
         "engage_sync_definition_computed_timestamp_seconds", "When it was last computed.", labels=["key", "kind"]

@@ -70,6 +70,8 @@ def common(
 
 from engage_sync.cli import (  # noqa: E402
     computing,
+    dead_letters,
+    delivering,
     explaining,
     facts,
     guarding,
@@ -96,6 +98,8 @@ for group in (
     past,
     guarding,
     operations,
+    delivering,
+    dead_letters,
     repairing,
     privacy,
 ):

@@ -16,8 +16,9 @@ from engage_sync import runtime as composition
 from engage_sync.cli import output
 from engage_sync.cli.app import AsOf, Json, Keys, current, instant
 from engage_sync.delivery.report import Report
-from engage_sync.outbox import workers
+from engage_sync.outbox import lanes, outages, workers
 from engage_sync.profiles import finding
+from engage_sync.reports import delivery
 from engage_sync.runtime import Runtime
 from engage_sync.sync import compute as computation
 from engage_sync.sync import ingest
@@ -60,15 +61,31 @@ def deliver(
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="Stop when every message is delivered or a dead letter.")
     ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Try again at once what waits for its next attempt; then as --until-empty.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Send what waits in the outbox. Without --until-empty it goes on until it is stopped."""
-    if not until_empty:
+    """Send what waits in the outbox. Without --until-empty or --now it goes on until it is stopped.
+
+    With --now, where `up` or another `deliver` is running, it is they who send.
+
+    Example, once a destination is well again: engage-sync deliver --now
+    """
+    if not until_empty and not now:
         from engage_sync import daemon
 
         daemon.run(current(context), ["deliver"])
         return
     with composition.runtime(current(context)) as runtime:
+        if now:
+            hurried = _hurry(runtime)
+            output.say(f"{hurried:,} people's retries are due now.")
+            if not until_empty and _others_deliver(runtime):
+                output.say("Another process delivers them. What waits: engage-sync outbox")
+                if json:
+                    output.json({"hurried": hurried})
+                return
         counts = _deliver(runtime, quiet=json)
     if json:
         output.json(counts)
@@ -76,7 +93,8 @@ def deliver(
         columns = {"sent": "sent", "skipped": "skipped", "failed": "dead letters", "seconds": "seconds"}
         output.table([counts], columns | _withheld(counts))
         _explain_withheld(counts)
-    if counts["failed"]:
+    _explain_held(counts)
+    if counts["failed"] or counts["held"]:
         raise typer.Exit(1)
 
 
@@ -122,9 +140,11 @@ def sync(
             output.say(
                 f"{sum(waiting.values()):,} messages to others wait. To send them: engage-sync deliver --until-empty"
             )
+    _explain_held(counts)
     _end_failed(reports)
     if counts["failed"]:
         output.say("Some messages could not be delivered: engage-sync dead-letters list")
+    if counts["failed"] or counts["held"]:
         raise typer.Exit(1)
     _end_held(reports)
 
@@ -154,10 +174,19 @@ def _resolve_inbox(runtime: Runtime) -> None:
         pass
 
 
-def _see_that_nobody_else_delivers(runtime: Runtime) -> None:
+def _hurry(runtime: Runtime) -> int:
     with runtime.engine.begin() as connection:
-        others = workers.others(connection, runtime.settings.request_timeout)
-    if others:
+        outages.hurry(connection)
+        return lanes.hurry(connection, list(runtime.context.destinations.values()), runtime.settings.request_timeout)
+
+
+def _others_deliver(runtime: Runtime) -> bool:
+    with runtime.engine.begin() as connection:
+        return workers.others(connection, runtime.settings.request_timeout) > 0
+
+
+def _see_that_nobody_else_delivers(runtime: Runtime) -> None:
+    if _others_deliver(runtime):
         raise errors.UsageError(
             "Another process delivers just now, and would send to everybody: stop `up` or `deliver` first,"
             " then run sync --only again."
@@ -187,6 +216,14 @@ def _explain_withheld(counts: dict[str, Any]) -> None:
         )
 
 
+def _explain_held(counts: dict[str, Any]) -> None:
+    for each in counts["held"]:
+        output.say(
+            f"{each['destination']} is held since {output.shown(each['since'])}, {each['waiting']:,} messages wait:"
+            f" {each['reason']}"
+        )
+
+
 def _deliver(runtime: Runtime, *, quiet: bool, only: int | None = None) -> dict[str, Any]:
     deliverer = composition.deliverer(runtime, only=only)
     begun = time.monotonic()
@@ -210,7 +247,16 @@ def _deliver(runtime: Runtime, *, quiet: bool, only: int | None = None) -> dict[
         "failed": report.failed,
         "seconds": round(time.monotonic() - begun, 3),
         "by_key": by_key,
+        "held": _held(runtime),
     }
+
+
+def _held(runtime: Runtime) -> list[dict[str, Any]]:
+    """The destinations that are held, where something waits for them."""
+    with runtime.engine.begin() as connection:
+        found = delivery.destinations(connection, list(runtime.context.destinations))
+    shown = ("destination", "since", "reason", "waiting")
+    return [{name: row[name] for name in shown} for row in found if row["state"] == "held" and row["waiting"]]
 
 
 def row(report: RunReport) -> dict[str, Any]:

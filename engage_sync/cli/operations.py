@@ -1,10 +1,9 @@
-"""render, dead-letters, migrate, doctor, down: keeping it running."""
+"""render, migrate, doctor, pause, resume, down: keeping it running."""
 
 from __future__ import annotations
 
 import sys
 import uuid
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,19 +13,13 @@ import typer
 from engage_sync import clock, errors, health
 from engage_sync import runtime as composition
 from engage_sync.cli import output
-from engage_sync.cli.app import Json, Limit, current
+from engage_sync.cli.app import Json, current
 from engage_sync.database import copies, embedded, migrate
 from engage_sync.database import engine as database
 from engage_sync.destinations import registry
 from engage_sync.destinations.allowing import Allowed
 from engage_sync.destinations.render import render_line
-from engage_sync.outbox import dead_letters as letters
 from engage_sync.outbox import destinations_table
-
-dead_letters = typer.Typer(help="Messages that could not be delivered, with their reasons.", no_args_is_help=True)
-
-Numbers = Annotated[list[int] | None, typer.Argument(metavar="[ID]…", help="Their numbers, as `list` shows them.")]
-Everything = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,10 +29,6 @@ def register(app: typer.Typer) -> None:
     app.command()(down)
     app.command()(pause)
     app.command()(resume)
-    dead_letters.command("list")(list_dead_letters)
-    dead_letters.command("replay")(replay)
-    dead_letters.command("discard")(discard)
-    app.add_typer(dead_letters, name="dead-letters")
 
 
 def render(
@@ -135,73 +124,3 @@ def resume(
             raise errors.UsageError(f"{destination} is paused, as {copies.REASON}.")
         destinations_table.resume(connection, destination)
     output.out.print(f"{destination} is sent to again.")
-
-
-def list_dead_letters(
-    context: typer.Context,
-    destination: Annotated[str | None, typer.Option(help="Only of this destination.")] = None,
-    key: Annotated[str | None, typer.Option(help="Only of this definition.")] = None,
-    status: Annotated[str, typer.Option(help="open, replayed or discarded; all of them with 'all'.")] = "open",
-    limit: Limit = None,
-    json: Json = False,
-) -> None:
-    """List dead letters, newest first."""
-    with composition.runtime(current(context)) as runtime, runtime.engine.begin() as connection:
-        found = letters.listing(
-            connection,
-            destination=destination,
-            key=key,
-            status=None if status == "all" else status,
-            limit=limit if json else limit or 50,
-        )
-    rows = [asdict(letter) for letter in found]
-    if json:
-        output.json(rows)
-        return
-    output.table(
-        [{**asdict(letter), "about": letter.key or _forwarded(letter)} for letter in found],
-        {"id": "id", "failed_at": "failed at", "destination": "destination", "about": "of",
-         "identity_value": "identity", "call_type": "call", "attempts": "attempts", "reason": "reason"},
-    )  # fmt: skip
-
-
-def _forwarded(letter: letters.DeadLetter) -> str | None:
-    """What a call that no definition made is known by: 'web: Order Completed'."""
-    if letter.source is None:
-        return None
-    return f"{letter.source}: {letter.value}" if letter.value else letter.source
-
-
-def replay(context: typer.Context, numbers: Numbers = None, everything: Everything = False, json: Json = False) -> None:
-    """Put dead letters back into the outbox, in their order; what is no longer true isn't sent again."""
-    chosen = _chosen(numbers, everything)
-    waiting = obsolete = 0
-    after: int | None = 0
-    with composition.runtime(current(context)) as runtime:
-        while after is not None:
-            with runtime.engine.begin() as connection:
-                batch, after = letters.replay(connection, chosen, after=after)
-            waiting += batch.waiting
-            obsolete += batch.obsolete
-    if json:
-        output.json({"replayed": waiting, "obsolete": obsolete})
-    else:
-        output.out.print(f"{waiting} replayed, {obsolete} no longer true")
-
-
-def discard(
-    context: typer.Context, numbers: Numbers = None, everything: Everything = False, json: Json = False
-) -> None:
-    """Give dead letters up; they stay on record."""
-    with composition.runtime(current(context)) as runtime, runtime.engine.begin() as connection:
-        count = letters.discard(connection, _chosen(numbers, everything))
-    if json:
-        output.json({"discarded": count})
-    else:
-        output.out.print(f"{count} discarded")
-
-
-def _chosen(numbers: list[int] | None, everything: bool) -> list[int] | None:
-    if bool(numbers) == everything:
-        raise errors.UsageError("Name dead letters by their numbers, or all of them with --all.")
-    return numbers or None

@@ -594,6 +594,8 @@ dead_letters = Table(
     Column("call", JSONB),
     Index(None, "profile_id"),
     Index("ix_dead_letters_open", "id", postgresql_where=text("status = 'open'")),
+    # Replayed in the order in which they were to be said.
+    Index("ix_dead_letters_open_message", "message_id", postgresql_where=text("status = 'open'")),
 )
 
 # What each destination answered when it was asked to forget somebody: one row an identity that it was asked for, or one
@@ -612,12 +614,31 @@ privacy_answers = Table(
     Index("ix_privacy_answers_open", "destination_id", postgresql_where=text("status IN ('waiting', 'refused')")),
 )
 
-# One row a budget, shared by all workers: the instant of the next free slot.
+# When a destination took nearly nothing: while `until` is null nothing is sent but a probe at `probe_at`, and the time
+# of an outage doesn't count against the messages that it held.
+outages = Table(
+    "outages",
+    metadata,
+    Column("destination_id", SmallInteger, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("probes", Integer, nullable=False, server_default=text("0")),
+    Column("probe_at", Instant, nullable=False),
+    PrimaryKeyConstraint("destination_id", "since"),
+    Index("ix_outages_open", "destination_id", unique=True, postgresql_where=text("until IS NULL")),
+)
+
+# One row a budget, shared by all workers: the instant of the next free slot, and the `share` of the rate that was left
+# when the destination last complained (`lowered_at`).
 rate_budgets = Table(
     "rate_budgets",
     metadata,
     Column("destination_id", SmallInteger, nullable=False),
     Column("name", Text, nullable=False),
     Column("next_at", Instant, nullable=False, server_default=NOW),
+    Column("share", Float, nullable=False, server_default=text("1")),
+    Column("lowered_at", Instant),
     PrimaryKeyConstraint("destination_id", "name"),
 )

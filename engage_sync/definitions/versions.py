@@ -165,6 +165,11 @@ def load_swept(connection: Connection) -> list[StoredDefinition]:
     return [_stored(row) for row in connection.execute(_LOAD) if row.deleted_at is not None and _sweeps(row)]
 
 
+def keys(connection: Connection) -> dict[int, str]:
+    """The keys of all definitions by their ids, also of deleted ones."""
+    return {row.id: row.key for row in connection.execute(text("SELECT id, key FROM definitions"))}
+
+
 def find(connection: Connection, key: str) -> StoredDefinition:
     """One definition by its key. Raises errors.NotFound with the nearest known key."""
     found = {definition.key: definition for definition in load(connection, include_disabled=True)}

@@ -72,15 +72,26 @@ class Claiming:
         """How many lanes with what somebody waits for still come in, when there is no room for others."""
         return min(self.target // 4, _LANES_A_CLAIM) if in_hand < 2 * self.target else 0
 
-    def claim(self, connection: Connection, limit: int, last: Priority) -> Claimed:
-        """Lease up to `limit` lanes, in the caller's transaction."""
+    def claim(self, connection: Connection, limit: int, last: Priority, *, is_probe: bool = False) -> Claimed:
+        """Lease up to `limit` lanes, in the caller's transaction; `is_probe`: also of a destination that is held."""
         if self._only is not None:
             lanes = claim.claim_of(
-                connection, self._destination_id, self._worker_id, self._only, user_id_once=self._user_id_once
+                connection,
+                self._destination_id,
+                self._worker_id,
+                self._only,
+                user_id_once=self._user_id_once,
+                is_probe=is_probe,
             )
         else:
             lanes = claim.claim(
-                connection, self._destination_id, self._worker_id, limit, last=last, user_id_once=self._user_id_once
+                connection,
+                self._destination_id,
+                self._worker_id,
+                limit,
+                last=last,
+                user_id_once=self._user_id_once,
+                is_probe=is_probe,
             )
         before: Mapping[int, Last] = {}
         # A claim that got less than it asked for left nothing behind.

@@ -10,16 +10,20 @@ import orjson
 
 from engage_sync.delivery.transport import NoAnswer, Transport
 from engage_sync.delivery.work import Job, Parcel
-from engage_sync.destinations.protocol import Answer, Destination, Outcome, Request, Retry, Unclear
+from engage_sync.destinations.protocol import Answer, Delivered, Destination, Outcome, Request, Retry, Unclear
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a request ended for one of its jobs. `answer` is the job's own: None where others share it."""
+    """How a request ended for one of its jobs. `answer` is the job's own: None where others share it.
+
+    `beside_delivered`: others in the same request were delivered.
+    """
 
     job: Job
     outcome: Outcome | Unclear
     answer: Answer | None
+    beside_delivered: bool = False
 
 
 class Exchange:
@@ -47,7 +51,14 @@ class Exchange:
         if isinstance(answer, NoAnswer):
             outcomes = [_unanswered(outcome, answer) for outcome in outcomes]
         own = received if len(jobs) == 1 else None
-        return [Ended(job, outcome, own) for job, outcome in zip(jobs, outcomes, strict=True)]
+        delivered = any(isinstance(outcome, Delivered) for outcome in outcomes)
+        return [Ended(job, outcome, own, delivered) for job, outcome in zip(jobs, outcomes, strict=True)]
+
+    def budget(self, parcel: Parcel) -> str:
+        """The budget that the parcel's request draws on."""
+        job = parcel.jobs[0]
+        bulk = self._destination.bulk if job.lane.in_bulk else None
+        return (bulk.budget_of(job.request) if bulk is not None else None) or job.request.budget
 
     def shown(self, job: Job) -> Request:
         """The request that the job was sent in, as if it had been alone in it."""

@@ -9,8 +9,9 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import assert_never
 
 import structlog
@@ -18,8 +19,11 @@ from sqlalchemy import Connection, text
 
 from engage_sync import waiting
 from engage_sync.delivery import retry
-from engage_sync.delivery.claiming import Claiming
+from engage_sync.delivery.circuit import Refusal
+from engage_sync.delivery.claiming import Claimed, Claiming
+from engage_sync.delivery.coalescing import Coalescing
 from engage_sync.delivery.exchange import Ended, Exchange
+from engage_sync.delivery.guard import Guard
 from engage_sync.delivery.pacer import Budget, Pacer
 from engage_sync.delivery.report import Report
 from engage_sync.delivery.retry import GiveUp, Policy, RetryAt
@@ -42,15 +46,17 @@ from engage_sync.destinations.protocol import (
     Unclear,
 )
 from engage_sync.messages.render import Sender, render
+from engage_sync.outbox import destinations_table, outages
 from engage_sync.outbox.enqueue import Priority
+from engage_sync.outbox.outages import Kind
 from engage_sync.outbox.settle import Failed, Postponed, Taken, Unsent
 
 log = structlog.get_logger(__name__)
 
 # What catches a wake-up that was lost.
 POLL = 1.0
-# So many refusals without a delivery between them are no longer about single messages.
-REJECTIONS_BEFORE_PAUSE = 50
+# When a person is next in turn whose message was sent in vain, to see whether the destination still refuses everybody.
+_REFUSED_AGAIN_AFTER = 60.0
 # The loop has requests to send at their slots: rendering a claim lets go of it every so many lanes.
 _LANES_AT_ONCE = 50
 _DATABASE_RETRY = 1.0
@@ -62,6 +68,15 @@ _IS_WAITING = text(
     SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination
                      AND (CAST(:only AS bigint) IS NULL OR profile_id = CAST(:only AS bigint)))
        AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
+       AND NOT EXISTS (
+         SELECT FROM outages WHERE destination_id = :destination AND until IS NULL
+           AND (kind = 'refusing' OR since < clock_timestamp() - CAST(:patience AS float8) * interval '1 second')
+           -- A probe that is due is waited for.
+           AND (probe_at > clock_timestamp() OR NOT EXISTS (
+             SELECT FROM lanes WHERE destination_id = :destination AND worker_id IS NULL
+               AND due_at <= statement_timestamp()
+           ))
+       )
     """
 )
 
@@ -103,14 +118,14 @@ class Line:
         self._roads = Roads(destination)
         self._report = report
         self._in_hand = InHand()
-        # By the message that must be settled before: lanes that have more to send.
+        # By the messages that must be settled before: lanes that have more to send.
         self._going_on: dict[int, Lane] = {}
+        self._coalescing = Coalescing(destination, sender, allowed)
         self._emptied = asyncio.Event()
         self._wake = asyncio.Event()
         self._has_backlog = False
         self._yielding = Yielding()
         self._closing = False
-        self._rejections = 0
         self._secrets = [secret for secret in destination.secrets if len(secret) >= _SHORTEST_SECRET]
         self._claiming = Claiming(
             destination_id,
@@ -122,6 +137,14 @@ class Line:
         )
         self._settler = Settler(
             worker_id, destination_id, destination.slug, limits.request_timeout, transactions, self._on_flushed
+        )
+        self._guard = Guard(
+            destination_id,
+            destination.slug,
+            also=self._settler.also,
+            clean=self._clean,
+            convict=lambda refusal: self._fail(refusal.job, refusal.reason, refusal.answer),
+            take_back=self._take_back,
         )
         self._pacers = {
             name: Pacer(
@@ -172,7 +195,10 @@ class Line:
         await self._claim(self._claiming.target)
 
     async def feed_until_empty(self, stop: asyncio.Event) -> None:
-        """Claim until nothing waits, retries included. What a paused destination keeps isn't waited for."""
+        """Claim until nothing waits, retries included. What a paused destination keeps isn't waited for.
+
+        Nor what one keeps that is held, for longer than a message would be tried.
+        """
         while not stop.is_set() and (self._in_hand or await self._is_waiting()):
             await self._claim_or_wait(stop)
 
@@ -199,15 +225,18 @@ class Line:
 
     async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
         """Claim lanes and begin with each; returns how many there were."""
-        claimed = await asyncio.shield(
-            self._transactions.run(lambda connection: self._claiming.claim(connection, limit, last), durable=False)
+        claimed, held = await asyncio.shield(
+            self._transactions.run(lambda connection: self._take(connection, limit, last), durable=False)
         )
         now = time.monotonic()
         lanes = [Lane(each.profile_id, each.priority, deque(each.messages), now - each.late) for each in claimed.lanes]
         self._yielding.took(sum(1 for lane in lanes if lane.priority != Priority.REALTIME))
         self._in_hand.add(lanes)
         self._roads.look(claimed.waiting, self._in_hand)
+        if lanes:
+            self._guard.claimed(held)
         for number, lane in enumerate(lanes, start=1):
+            lane.is_probe = held is not None
             if before := claimed.last.get(lane.profile_id):
                 lane.in_bulk = before.in_bulk
                 lane.settles_at = now + before.rest if before.in_bulk else 0.0
@@ -217,9 +246,21 @@ class Line:
         self._claiming.learn(lanes, last)
         return len(lanes)
 
+    def _take(self, connection: Connection, limit: int, last: Priority) -> tuple[Claimed, Kind | None]:
+        """What may go now; or one lane of a destination that is held, for what it says, when it is time for a probe."""
+        claimed = self._claiming.claim(connection, limit, last)
+        held = None if claimed.lanes else outages.take_probe(connection, self._destination_id)
+        if held is not None:
+            claimed = self._claiming.claim(connection, 1, Priority.FIRST_PUSH, is_probe=True)
+        return claimed, held
+
     async def _is_waiting(self) -> bool:
         def ask(connection: Connection) -> bool:
-            given = {"destination": self._destination_id, "only": self._limits.only}
+            given = {
+                "destination": self._destination_id,
+                "only": self._limits.only,
+                "patience": self._limits.retry_for,
+            }
             return bool(connection.execute(_IS_WAITING, given).scalar_one())
 
         try:
@@ -250,7 +291,7 @@ class Line:
                     reason = self._clean(refused.sentence)
                     self._settler.settle(Failed(message=message, reason=reason, request={"call": call}))
                 case requests:
-                    job = Job(lane, message, requests)
+                    job = self._coalescing.job(lane, message, requests)
                     if self._roads.must_wait(job, time.monotonic()):
                         lane.wake_at = lane.settles_at
                         break
@@ -260,11 +301,12 @@ class Line:
 
     def _not_started(self, job: Job) -> None:
         """The job may not go now: its message was taken back, or moved, or we are closing. The database knows best."""
-        if job.started is not None and not job.was_sent:
-            self._settler.settle(Unsent(message=job.message))
-        elif job.started is not None:
-            reason = "stopped before it was sent again"
-            self._settler.settle(Postponed(message=job.message, reason=reason, unanswered=False))
+        for message in (message for message in job.messages if message.id in job.begun):
+            if job.was_sent:
+                reason = "stopped before it was sent again"
+                self._settler.settle(Postponed(message=message, reason=reason, unanswered=False))
+            else:
+                self._settler.settle(Unsent(message=message))
         self._settler.leave(job.lane)
 
     # --- requests and answers -----------------------------------------------------------------------------------
@@ -272,7 +314,7 @@ class Line:
     async def _send(self, parcel: Parcel) -> None:
         self._note_lateness(parcel)
         ended = await self._exchange.carry(parcel)
-        self._count_rejections(ended)
+        self._guard.observe(self._exchange.budget(parcel), ended)
         unclear: list[Job] = []
         for number, each in enumerate(ended, start=1):
             if isinstance(each.outcome, Unclear) and len(ended) > 1:
@@ -298,10 +340,13 @@ class Line:
                 self._delivered(job)
             case Retry() as again:
                 self._retry(job, again, answer)
+            case Rejected() | Unclear() if job.more:
+                self._take_apart(job)
             case Rejected(reason=reason) | Unclear(reason=reason):
-                self._fail(job, reason, answer)
+                others = 0 if self._closing else len(self._in_hand) + self._has_backlog - 1
+                self._guard.refused(Refusal(job, reason, answer), certain=ended.beside_delivered, others=others)
             case Unauthorized(reason=reason):
-                self._settler.settle(Unsent(message=job.message))
+                self._unsend(job)
                 self._pause(reason)
                 self._settler.leave(job.lane)
             case _:
@@ -309,21 +354,27 @@ class Line:
 
     def _send_apart(self, parcel: Parcel) -> None:
         """Send again what an answer left unclear: by halves, until each one that is to blame stands alone."""
-        budget = self._destination.bulk.budget_of(parcel.jobs[0].request) if self._destination.bulk else None
         parcels = parcel.halves() if len(parcel.jobs) > 1 else (parcel,)
-        self._pacers[budget or parcel.jobs[0].request.budget].add_apart(*parcels)
+        self._pacers[self._exchange.budget(parcel)].add_apart(*parcels)
 
-    def _count_rejections(self, ended: Sequence[Ended]) -> None:
-        """One message after the other was refused: it is no longer the message. One delivery says otherwise."""
-        if any(isinstance(each.outcome, Delivered) for each in ended):
-            self._rejections = 0
-            return
-        for each in ended:
-            if isinstance(each.outcome, Rejected):
-                self._rejections += 1
-                if self._rejections == REJECTIONS_BEFORE_PAUSE:
-                    reason = each.outcome.reason
-                    self._pause(f"{self._rejections} messages in a row were refused; the last one: {reason}")
+    def _take_apart(self, job: Job) -> None:
+        """One of the messages in a joined request is wrong: each goes by itself, until nothing waits for the person."""
+        self._coalescing.take_apart(job.lane)
+        self._unsend(job)
+        self._settler.leave(job.lane)
+
+    def _unsend(self, job: Job) -> None:
+        """As if its messages had never been started."""
+        for message in job.messages:
+            self._settler.settle(Unsent(message=message))
+
+    def _take_back(self, refusal: Refusal) -> None:
+        """Everybody is refused: as if this one had never been sent. Others are tried before it."""
+        lane, clock = refusal.job.lane, time.monotonic()
+        self._unsend(refusal.job)
+        lane.due_at = refusal.job.database_clock(clock) + timedelta(seconds=_REFUSED_AGAIN_AFTER)
+        lane.wake_at = clock + _REFUSED_AGAIN_AFTER
+        self._settler.leave(lane)
 
     def _delivered(self, job: Job) -> None:
         if job.number + 1 < len(job.requests):
@@ -331,7 +382,7 @@ class Line:
             self._pacers[job.request.budget].add(job)
             return
         self._roads.delivered(job, time.monotonic())
-        self._end(job, Taken(message=job.message))
+        self._end(job, *(Taken(message=message) for message in job.messages))
 
     def _retry(self, job: Job, outcome: Retry, answer: Answer | None) -> None:
         assert job.started is not None
@@ -348,7 +399,8 @@ class Line:
         match decision:
             case RetryAt(due=due):
                 reason = self._clean(outcome.reason)
-                self._settler.settle(Postponed(message=job.message, reason=reason, unanswered=outcome.unanswered))
+                for message in job.messages:
+                    self._settler.settle(Postponed(message=message, reason=reason, unanswered=outcome.unanswered))
                 job.lane.due_at = due
                 job.lane.wake_at = clock + (due - job.database_clock(clock)).total_seconds()
                 self._settler.leave(job.lane)
@@ -359,35 +411,42 @@ class Line:
 
     def _fail(self, job: Job, reason: str, answer: Answer | None, *, is_unknown: bool = False) -> None:
         request = self._exchange.shown(job)
-        self._end(
-            job,
-            Failed(
-                message=job.message,
-                reason=self._clean(reason),
-                request={"method": request.method, "path": request.path, "body": request.body},
-                answer=None if answer is None else self._clean_bytes(answer.body),
-                is_unknown=is_unknown,
-            ),
+        failed = Failed(
+            message=job.message,
+            reason=self._clean(reason),
+            request={"method": request.method, "path": request.path, "body": request.body},
+            answer=None if answer is None else self._clean_bytes(answer.body),
+            is_unknown=is_unknown,
         )
+        if not job.more:
+            self._end(job, failed)
+            return
+        # What was given up together with it was tried for less long: it goes on, before whatever comes behind it.
+        self._settler.settle(failed)
+        for message in job.more:
+            self._settler.settle(Postponed(message=message, reason=failed.reason, unanswered=is_unknown))
+        self._settler.leave(job.lane)
 
-    def _end(self, job: Job, settlement: Taken | Failed) -> None:
-        """Settle a message that was sent, and go on with its lane.
+    def _end(self, job: Job, *settlements: Taken | Failed) -> None:
+        """Settle the messages that were sent, and go on with their lane.
 
         The person's next message starts only when that is written: after a crash in between, this one would be sent
         again behind the newer one.
         """
-        self._settler.settle(settlement)
+        for settlement in settlements:
+            self._settler.settle(settlement)
         if job.lane.messages:
-            self._going_on[job.message.id] = job.lane
+            job.lane.settling = len(settlements)
+            self._going_on.update((settlement.message.id, job.lane) for settlement in settlements)
         else:
             self._advance(job.lane)
 
     def _pause(self, reason: str) -> None:
         """Nothing more starts: the destination is paused in the database, where every start looks."""
         cleaned = self._clean(reason)
-        log.error("destination_paused", destination=self._destination.slug, reason=cleaned)
-        self._rejections = 0
-        self._settler.pause(cleaned)
+        slug = self._destination.slug
+        log.error("destination_paused", destination=slug, reason=cleaned)
+        self._settler.also(lambda connection: destinations_table.pause(connection, slug, cleaned))
 
     def _clean(self, told: str) -> str:
         """What a destination says may repeat the key that it was sent."""
@@ -405,7 +464,11 @@ class Line:
     def _on_flushed(self, flushed: Flushed) -> None:
         self._report.settled(flushed.done)
         for message in flushed.ended & self._going_on.keys():
-            self._advance(self._going_on.pop(message))
+            lane = self._going_on.pop(message)
+            lane.settling -= 1
+            if not lane.settling:
+                self._advance(lane)
+        self._coalescing.ended({lane.profile_id for lane in flushed.released} - flushed.waiting)
         self._in_hand.remove(flushed.released)
         now = time.monotonic()
         for lane in flushed.released:
@@ -422,6 +485,7 @@ class Line:
     async def _close_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._closing = True
+        self._guard.release()
         for pacer in self._pacers.values():
             pacer.close()
 

@@ -163,7 +163,11 @@ class Pacer:
     def _start_and_reserve(self, connection: Connection, parcels: list[Parcel]) -> _Begun:
         limits = self._budget
         started = self._start(connection, [job for parcel in parcels for job in parcel.jobs])
-        going = sum(1 for parcel in parcels if any(job.message.id in started for job in parcel.jobs))
+        going = sum(
+            1
+            for parcel in parcels
+            if any(all(message.id in started for message in job.messages) for job in parcel.jobs)
+        )
         reservation = None
         if going:
             # Last, as every other worker's reservation waits for this transaction.
@@ -173,7 +177,16 @@ class Pacer:
         return _Begun(started, reservation, time.monotonic())
 
     def _start(self, connection: Connection, jobs: list[Job]) -> dict[int, Started]:
-        wanted = [Wanted(job.message.id, job.message.profile_id, again=job.started is not None) for job in jobs]
+        wanted = [
+            Wanted(
+                message.id,
+                message.profile_id,
+                again=message.id in job.begun,
+                is_probe=job.lane.is_probe,
+            )
+            for job in jobs
+            for message in job.messages
+        ]
         timeout, in_bulk = self._budget.request_timeout, self._budget.bulk is not None
         return claim.start(connection, self._worker_id, wanted, timeout, in_bulk=in_bulk)
 
@@ -200,11 +213,13 @@ class Pacer:
         jobs, parcel.jobs = parcel.jobs, []
         for job in jobs:
             found = started.get(job.message.id)
-            if found is None:
-                self._refuse(job)
-            else:
+            job.begun |= started.keys() & {message.id for message in job.messages}
+            if found is not None:
                 job.started, job.started_clock = found, asked
+            if all(message.id in started for message in job.messages):
                 parcel.jobs.append(job)
+            else:
+                self._refuse(job)
 
     async def _send_forever(self, tasks: asyncio.TaskGroup) -> None:
         while True:

@@ -87,7 +87,11 @@ class Reader:
                     )
                 case Rejected(reason=why):
                     return self._failed(why)
-                case Retry(reason=why, after=after):
+                case Retry(reason=why, after=after, is_throttled=is_throttled):
+                    if is_throttled:
+                        await transactions.run(
+                            lambda connection: budget.lower(connection, self._destination_id, lookup.budget)
+                        )
                     reason = answer.reason if isinstance(answer, NoAnswer) else why
                     delay = _FIRST_DELAY * 2**attempt * (0.5 + 0.5 * random.random())
                     if attempt + 1 < _ATTEMPTS:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from engage_sync.delivery.transactions import PASSING, Transactions
 from engage_sync.delivery.work import Lane
-from engage_sync.outbox import destinations_table, lanes, settle
+from engage_sync.outbox import lanes, settle
 from engage_sync.outbox.lanes import Leaving, Released
 from engage_sync.outbox.settle import Failed, Settled, Settlement
 
@@ -67,7 +67,7 @@ class Settler:
         self._flushed = flushed
         self._settlements: list[Settlement] = []
         self._leaving: list[Lane] = []
-        self._pause: str | None = None
+        self._also: list[Callable[[Connection], object]] = []
         self._work = asyncio.Event()
 
     def settle(self, settlement: Settlement) -> None:
@@ -79,9 +79,9 @@ class Settler:
         self._leaving.append(lane)
         self._work.set()
 
-    def pause(self, reason: str) -> None:
-        """Pause the destination, in the same transaction as what made it necessary."""
-        self._pause = self._pause or reason
+    def also(self, write: Callable[[Connection], object]) -> None:
+        """Write this too, in the same transaction as what made it necessary, behind it."""
+        self._also.append(write)
         self._work.set()
 
     async def run(self) -> None:
@@ -102,13 +102,13 @@ class Settler:
 
     async def _flush(self) -> bool:
         """Write a batch; say whether something of it is held by somebody else."""
-        settlements, leaving, pause = self._settlements[:_BATCH], self._leaving[:_BATCH], self._pause
+        settlements, leaving, also = self._settlements[:_BATCH], self._leaving[:_BATCH], self._also[:]
         later = {each.message.profile_id for each in self._settlements[_BATCH:]}
         # Shielded: once it runs, its outcome must be known, also when the process is about to stop. Not durable: if the
         # server crashes, what was settled last is sent again under the same id, and nothing of it after a later start.
         written = await asyncio.shield(
             self._transactions.run(
-                lambda connection: self._write(connection, settlements, leaving, later, pause), durable=False
+                lambda connection: self._write(connection, settlements, leaving, later, also), durable=False
             )
         )
         busy = [each for each in settlements if each.message.id in written.settled.busy]
@@ -117,8 +117,7 @@ class Settler:
         # What was added in the meantime stands behind what was taken.
         self._settlements[: len(settlements)] = busy
         self._leaving[: len(leaving)] = held
-        if self._pause == pause:
-            self._pause = None
+        del self._also[: len(also)]
         if len(self._settlements) > len(busy) or len(self._leaving) > len(held):
             self._work.set()
         done = [each for each in settlements if each.message.id in written.settled.done]
@@ -134,7 +133,7 @@ class Settler:
         settlements: list[Settlement],
         leaving: list[Lane],
         later: set[int],
-        pause: str | None,
+        also: list[Callable[[Connection], object]],
     ) -> _Written:
         settled = Settled(set(), set(), set())
         if settlements:
@@ -153,8 +152,8 @@ class Settler:
                 for lane in giving
             ]
             released = lanes.release(connection, self._destination_id, self._worker_id, leases, self._request_timeout)
-        if pause is not None:
-            destinations_table.pause(connection, self._slug, pause)
+        for write in also:
+            write(connection)
         return _Written(settled, released, giving)
 
     def _log(self, done: list[Settlement], stale: int) -> None:

@@ -32,6 +32,10 @@ class Lane:
     in_bulk: bool | None = None
     # Until when what went in bulk may still be on its way through the destination, on the monotonic clock.
     settles_at: float = 0.0
+    # Claimed to find out whether a destination that is held takes something again.
+    is_probe: bool = False
+    # So many of its messages have ended, and must be written before the next one goes.
+    settling: int = 0
 
 
 class InHand:
@@ -59,6 +63,7 @@ class InHand:
 class Job:
     """A message on its way. `number` is which of its requests is next; `started_clock` is on the monotonic clock.
 
+    `more` are messages that go in the same request (`coalesce`): started, sent and settled with it, or not at all.
     `size` is that of the request's body, where it may share one. `was_sent`: a request of it may have arrived.
     """
 
@@ -70,6 +75,12 @@ class Job:
     started: Started | None = None
     started_clock: float = 0.0
     was_sent: bool = False
+    more: tuple[Message, ...] = ()
+    begun: frozenset[int] = frozenset()
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return (self.message, *self.more)
 
     @property
     def request(self) -> Request:

@@ -22,7 +22,7 @@ def outcome(answer: Answer | None) -> Outcome:
     if 400 <= status < 500 and status not in (408, 425, 429):
         return Rejected(reason=_reason(answer))
     # 408, 425, 429, 5xx; and whatever doesn't come from the application itself, such as a redirect.
-    return Retry(reason=_reason(answer), after=retry_after(answer.headers))
+    return Retry(reason=_reason(answer), after=retry_after(answer.headers), is_throttled=status == 429)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

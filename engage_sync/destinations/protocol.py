@@ -60,11 +60,13 @@ class Retry:
     """May succeed later. `after` is the wait in seconds that the destination asked for.
 
     `unanswered`: nothing came back, so the request may have been carried out, or may still be on its way.
+    `is_throttled`: there were too many requests.
     """
 
     reason: str
     after: float | None = None
     unanswered: bool = False
+    is_throttled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,6 +182,18 @@ class Destination(Protocol):
 
     def outcome(self, request: Request, answer: Answer | None) -> Outcome:
         """What an answer means; None means that none came within the time."""
+
+
+@runtime_checkable
+class Joining(Destination, Protocol):
+    """A destination that takes what several identifies of one user say as one request."""
+
+    @property
+    def coalesces(self) -> bool:
+        """Whether it is to be done (setting `coalesce`)."""
+
+    def joined(self, requests: Sequence[Request]) -> Request | None:
+        """One request that says what these say in turn; None where they can't be one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,7 +39,10 @@ class ClaimedLane:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Started:
-    """A message that may be sent now; instants are the database's. `attempts` includes this one."""
+    """A message that may be sent now; instants are the database's. `attempts` includes this one.
+
+    `first_started_at` is moved by the time for which the destination was held since.
+    """
 
     attempts: int
     first_started_at: datetime
@@ -56,6 +59,8 @@ _LEASE = text(
       WHERE destination_id = :destination AND worker_id IS NULL AND priority = :priority
         AND due_at <= statement_timestamp()
         AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
+        AND (CAST(:is_probe AS boolean)
+             OR NOT EXISTS (SELECT FROM outages WHERE destination_id = :destination AND until IS NULL))
         AND EXISTS (SELECT FROM workers WHERE id = :worker)
       ORDER BY due_at LIMIT :limit
       FOR NO KEY UPDATE OF lanes SKIP LOCKED
@@ -75,6 +80,8 @@ _LEASE_ONE = text(
       WHERE profile_id = :profile AND destination_id = :destination AND worker_id IS NULL
         AND due_at <= statement_timestamp()
         AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
+        AND (CAST(:is_probe AS boolean)
+             OR NOT EXISTS (SELECT FROM outages WHERE destination_id = :destination AND until IS NULL))
         AND EXISTS (SELECT FROM workers WHERE id = :worker)
       FOR NO KEY UPDATE OF lanes SKIP LOCKED
     )
@@ -122,8 +129,8 @@ _START = text(
       SELECT id FROM workers WHERE id = :worker FOR KEY SHARE
     ), startable AS MATERIALIZED (
       SELECT messages.id, wanted.again
-      FROM unnest(CAST(:ids AS bigint[]), CAST(:profiles AS bigint[]), CAST(:again AS boolean[]))
-        AS wanted (id, profile_id, again)
+      FROM unnest(CAST(:ids AS bigint[]), CAST(:profiles AS bigint[]), CAST(:again AS boolean[]),
+                  CAST(:are_probes AS boolean[])) AS wanted (id, profile_id, again, is_probe)
       JOIN messages ON messages.id = wanted.id AND messages.profile_id = wanted.profile_id
       JOIN lanes ON lanes.profile_id = messages.profile_id AND lanes.destination_id = messages.destination_id
       JOIN worker ON worker.id = lanes.worker_id
@@ -133,6 +140,9 @@ _START = text(
         AND (messages.call_type = 'forget' OR (
           SELECT true FROM suppressed_profiles AS silent WHERE silent.profile_id = messages.profile_id
         ) IS NULL)
+        AND (wanted.is_probe OR NOT EXISTS (
+          SELECT FROM outages WHERE outages.destination_id = messages.destination_id AND outages.until IS NULL
+        ))
       FOR NO KEY UPDATE OF messages SKIP LOCKED
     ), clock AS MATERIALIZED (
       SELECT clock_timestamp() AS now
@@ -142,18 +152,28 @@ _START = text(
         -- No more than the column holds; by then the message is about to be a dead letter anyway.
         attempts = least(messages.attempts + CASE WHEN startable.again THEN 0 ELSE 1 END, 32767)
     FROM startable, clock WHERE messages.id = startable.id
-    RETURNING messages.id, messages.attempts, messages.first_started_at, messages.started_at
+    -- The time for which the destination was held doesn't count.
+    RETURNING messages.id, messages.attempts, messages.first_started_at + CASE WHEN messages.attempts > 1 THEN (
+      SELECT coalesce(sum(coalesce(outages.until, clock.now) - greatest(outages.since, messages.first_started_at)),
+                      interval '0')
+      FROM outages WHERE outages.destination_id = messages.destination_id
+        AND coalesce(outages.until, clock.now) > messages.first_started_at
+    ) ELSE interval '0' END AS first_started_at, messages.started_at
     """
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A message to be started. `again`: it is started already and its next request was not sent yet."""
+    """A message to be started. `again`: it is started already and its next request was not sent yet.
+
+    `is_probe`: also to a destination that is held.
+    """
 
     id: int
     profile_id: int
     again: bool = False
+    is_probe: bool = False
 
 
 def claim(
@@ -164,6 +184,7 @@ def claim(
     *,
     last: Priority = Priority.FIRST_PUSH,
     user_id_once: bool = False,
+    is_probe: bool = False,
 ) -> list[ClaimedLane]:
     """Lease up to `limit` due lanes, and load what waits in them; the most urgent first, the longest due first.
 
@@ -171,7 +192,7 @@ def claim(
     urgent than it. A lane may come empty, when its message was taken back. A paused destination has nothing due.
     `user_id_once`: of several emails of a person only the first one has the user id beside it.
     """
-    given = {"destination": destination_id, "worker": worker_id}
+    given = {"destination": destination_id, "worker": worker_id, "is_probe": is_probe}
     kept = _tenth(limit) if last is Priority.FIRST_PUSH else 0
     lanes = _lease(connection, Priority.REALTIME, limit - kept, given)
     if last >= Priority.TICK:
@@ -187,10 +208,16 @@ def claim(
 
 
 def claim_of(
-    connection: Connection, destination_id: int, worker_id: int, profile_id: int, *, user_id_once: bool = False
+    connection: Connection,
+    destination_id: int,
+    worker_id: int,
+    profile_id: int,
+    *,
+    user_id_once: bool = False,
+    is_probe: bool = False,
 ) -> list[ClaimedLane]:
     """Lease one person's lane if it is due, and load what waits in it."""
-    given = {"destination": destination_id, "worker": worker_id, "profile": profile_id}
+    given = {"destination": destination_id, "worker": worker_id, "profile": profile_id, "is_probe": is_probe}
     return _claimed(connection, destination_id, pipeline.rows(connection, _LEASE_ONE, given), user_id_once)
 
 
@@ -200,7 +227,8 @@ def start(
     """Mark messages as started, and return those that really are, by id. Commit before anything is sent.
 
     Left out is what is gone or moved, what is not leased by this worker any more, what a request of may still be on its
-    way (`timeout` seconds since it started), everything of a paused destination, and of suppressed people.
+    way (`timeout` seconds since it started), everything of a destination that is paused or held, and of suppressed
+    people.
     """
     rows = pipeline.rows(
         connection,
@@ -210,6 +238,7 @@ def start(
             "ids": [message.id for message in messages],
             "profiles": [message.profile_id for message in messages],
             "again": [message.again for message in messages],
+            "are_probes": [message.is_probe for message in messages],
             "timeout": timeout,
             "in_bulk": in_bulk,
         },

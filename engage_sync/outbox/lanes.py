@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
-from engage_sync.database import pipeline
+from engage_sync.database import channels, pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,29 @@ def release(
 
 def _profiles(connection: Connection, statement: TextClause, given: Mapping[str, Any]) -> set[int]:
     return {row.profile_id for row in pipeline.rows(connection, statement, given)}
+
+
+_HURRY = text(
+    """
+    UPDATE lanes
+    SET due_at = greatest(clock_timestamp(), (
+      SELECT max(messages.started_at) + CAST(:timeout AS float8) * interval '1 second' FROM messages
+      WHERE messages.profile_id = lanes.profile_id AND messages.destination_id = lanes.destination_id
+    ))
+    WHERE destination_id = ANY(CAST(:destinations AS smallint[])) AND worker_id IS NULL AND due_at > clock_timestamp()
+    RETURNING profile_id
+    """
+)
+
+
+def hurry(connection: Connection, destinations: Sequence[int], timeout: float) -> int:
+    """What waits for its next attempt is due at once; returns how many lanes.
+
+    Where the answer to the last request is unknown, as soon as that can't be on its way any more (`timeout` seconds).
+    """
+    found = pipeline.rows(connection, _HURRY, {"destinations": list(destinations), "timeout": timeout})
+    channels.notify(connection, channels.OUTBOX)
+    return len(found)
 
 
 def open_lanes(connection: Connection, lanes: Sequence[tuple[int, int]], priority: int) -> None:

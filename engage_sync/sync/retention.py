@@ -41,6 +41,7 @@ _ROWS: Mapping[str, str] = {
     "dead_letters": (
         "id = ANY(ARRAY(SELECT id FROM {table} WHERE failed_at < :before AND status <> 'open' LIMIT :limit))"
     ),
+    "outages": "since = ANY(ARRAY(SELECT since FROM {table} WHERE until < :before LIMIT :limit))",
     "runs": "id = ANY(ARRAY(SELECT id FROM {table} WHERE minute < :before LIMIT :limit))",
 }
 """Which rows of a table go, by table; `delivered` has them in the partition of days without one."""

@@ -63,7 +63,7 @@ class PlainDestination:
             return Unauthorized(reason=reason)
         if answer.status == 429 or answer.status >= 500:
             after = answer.headers.get("retry-after")
-            return Retry(reason=reason, after=float(after) if after else None)
+            return Retry(reason=reason, after=float(after) if after else None, is_throttled=answer.status == 429)
         return Rejected(reason=reason)
 
 

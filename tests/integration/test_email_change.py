@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from engage_sync.outbox import dead_letters
+from engage_sync.outbox.dead_letters import Chosen
 from engage_sync.sandbox.options import ProjectType
 from engage_sync.sandbox.server import Options, SandboxServer
+from engage_sync.sync import replaying
 from tests.factories.shop import Shop, identify, track
 from tests.world import BOTH, audience, trait
 
@@ -217,8 +218,7 @@ def test_a_refused_change_is_a_dead_letter_and_both_emails_are_told_what_is_true
         ("update", ("a@x.io", {"bought": False})),
         ("update", ("b@x.io", {"bought": True})),
     ]
-    with shop.engine.begin() as connection:
-        replayed, _ = dead_letters.replay(connection)
+    replayed = replaying.replay(shop.engine, shop.context, Chosen())
     assert (replayed.waiting, replayed.obsolete) == (0, 1)
 
 

@@ -13,9 +13,11 @@ from engage_sync import reports
 from engage_sync.delivery.deliverer import Deliverer
 from engage_sync.destinations.iterable import webhooks
 from engage_sync.outbox import dead_letters
+from engage_sync.outbox.dead_letters import Chosen
 from engage_sync.sandbox.options import Options
 from engage_sync.sandbox.server import SandboxServer
 from engage_sync.settings import Settings
+from engage_sync.sync import replaying
 from tests.factories.shop import Shop, identify, products, track
 from tests.world import BOTH, audience
 
@@ -169,21 +171,20 @@ def test_a_purchase_without_a_total_is_a_dead_letter_and_can_be_replayed(shop: S
     ]
     assert shop.said()[-1] == ("update", ("a@x.io", {"bought": True}))
     with shop.engine.begin() as connection:
-        (letter,) = dead_letters.listing(connection)
-        assert (letter.key, letter.source, letter.request["call"]["event"]) == (None, "web", "Order Completed")
-        replayed, _ = dead_letters.replay(connection)
-        assert (replayed.waiting, replayed.obsolete) == (1, 0)
+        (letter,) = dead_letters.listing(connection, Chosen())
+    assert (letter.key, letter.source, letter.request["call"]["event"]) == (None, "web", "Order Completed")
+    replayed = replaying.replay(shop.engine, shop.context, Chosen())
+    assert (replayed.waiting, replayed.obsolete) == (1, 0)
     assert shop.deliver().failed == 1
     with shop.engine.begin() as connection:
-        assert dead_letters.discard(connection) == 1
+        assert dead_letters.discard(connection, Chosen()) == 1
 
 
 def test_a_replayed_identify_leaves_out_what_was_said_anew_since(shop: Shop, sandbox: SandboxServer) -> None:
     sandbox.add_faults({"path": "*", "kind": "status", "status": 400, "times": 1})
     shop.process(identify("u1", "a@x.io", plan="gold", city="Oslo"))
     shop.process(identify("u1", "a@x.io", plan="silver"))
-    with shop.engine.begin() as connection:
-        dead_letters.replay(connection)
+    replaying.replay(shop.engine, shop.context, Chosen())
     shop.deliver()
     assert shop.said()[-1] == ("update", ("a@x.io", {"city": "Oslo"}))
 

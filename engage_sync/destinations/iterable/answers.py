@@ -35,7 +35,7 @@ def outcome(answer: Answer | None) -> Outcome:
     if 400 <= status < 500 and status not in (408, 429):
         return Rejected(reason=reason_of(status, body))
     # 408, 429, 5xx; and whatever else doesn't come from Iterable itself, such as a redirect.
-    return Retry(reason=reason_of(status, body), after=retry_after(answer.headers))
+    return Retry(reason=reason_of(status, body), after=retry_after(answer.headers), is_throttled=status == 429)
 
 
 def is_unknown_user(answer: Answer | None) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from engage_sync.destinations import passing
-from engage_sync.destinations.iterable import answers, privacy, reading
+from engage_sync.destinations.iterable import answers, joining, privacy, reading
 from engage_sync.destinations.iterable.bulk import IterableBulk
 from engage_sync.destinations.iterable.mapping import UPDATE_EMAIL, Mapper
 from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings
@@ -56,6 +56,13 @@ class IterableDestination:
         if call.get("type") == FORGET:
             return self._forgetting(call)
         return self._mapper.requests(call)
+
+    @property
+    def coalesces(self) -> bool:
+        return self.settings.coalesce
+
+    def joined(self, requests: Sequence[Request]) -> Request | None:
+        return joining.joined(requests)
 
     def signature(self, body: bytes, at: int) -> Mapping[str, str]:
         return NO_HEADERS

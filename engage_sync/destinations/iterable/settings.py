@@ -37,6 +37,9 @@ class IterableSettings(settings.DestinationSettings):
     bulk: Literal["never", "backlog", "always"] = Field(
         default="backlog", description="When to use the bulk endpoints: backlog is when much waits, as in a first push."
     )
+    coalesce: bool = Field(
+        default=False, description="Send what several definitions have to say of a user as one request."
+    )
     project_type: ProjectType = Field(
         default="email", description="How the Iterable project tells users apart; fixed when it was made."
     )

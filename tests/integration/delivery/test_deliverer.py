@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from engage_sync.delivery import line
 from engage_sync.delivery.deliverer import Deliverer
 from engage_sync.delivery.report import Report
 from engage_sync.destinations.protocol import Refused, Request, Skipped
@@ -218,16 +217,6 @@ def test_refused_key_pauses_the_destination_and_blames_no_message(outbox: Outbox
     assert outbox.rows("SELECT DISTINCT attempts, started_at FROM messages") == [(0, None)]
     assert left(outbox) == [5, 5, 0]
     assert until_empty(outbox, Server()).delivered == 5
-
-
-def test_when_everything_is_refused_the_destination_pauses(outbox: Outbox) -> None:
-    outbox.many_waiting(400)
-    report = until_empty(outbox, Server(answer=lambda _: (400, "no")), settings=Settings(max_in_flight=4))
-    assert line.REJECTIONS_BEFORE_PAUSE <= report.failed < 300
-    assert report.waiting == 400 - report.failed
-    with outbox.engine.begin() as connection:
-        (paused,) = destinations_table.paused(connection)
-    assert paused.reason == "50 messages in a row were refused; the last one: no"
 
 
 def test_lost_answer_is_retried_only_when_its_time_is_over(outbox: Outbox) -> None:

@@ -76,3 +76,38 @@ def test_storm_of_faults_loses_doubles_and_reorders_nothing(outbox: Outbox) -> N
             False,
             True,
         ]
+
+
+def test_rate_below_ours_is_found_by_two_workers_and_nothing_is_lost(outbox: Outbox) -> None:
+    """A project with a lower limit than we were told: after some seconds, few are refused."""
+    outbox.many_waiting(1_500)
+    with SandboxServer(Options(rate_limits={USERS_UPDATE: 300})) as sandbox:
+        reports = deliver(outbox, sandbox, workers=2)
+        counts = sandbox.summary()["requests"][USERS_UPDATE]
+    assert (sum(report.delivered for report in reports), sum(report.failed for report in reports)) == (1_500, 0)
+    assert counts["200"] == 1_500
+    # At our own rate every third one would be refused, again and again.
+    assert counts["429"] < 700
+    assert outbox.rows("SELECT share BETWEEN 0.4 AND 0.8 FROM rate_budgets WHERE name = 'identify'") == [(True,)]
+    assert outbox.count("outages") == 0
+
+
+def test_retry_after_holds_back_that_person_only(outbox: Outbox) -> None:
+    outbox.waiting_message("ann@x.io")
+    for number in range(50):
+        outbox.waiting_message(f"p{number}@x.io")
+    with SandboxServer() as sandbox:
+        sandbox.add_faults(
+            {"path": USERS_UPDATE, "match": {"email": "ann@x.io"}, "times": 1, "kind": "status", "status": 429,
+             "headers": {"Retry-After": "3"}}
+        )  # fmt: skip
+        deliver(outbox, sandbox)
+    ((waited, others),) = outbox.rows(
+        """
+        SELECT extract(epoch FROM max(delivered_at) - min(delivered_at) FILTER (WHERE identity_value <> 'ann@x.io')),
+               extract(epoch FROM max(delivered_at) FILTER (WHERE identity_value <> 'ann@x.io') - min(delivered_at))
+        FROM delivered
+        """
+    )
+    assert waited > 2.5
+    assert others < 2

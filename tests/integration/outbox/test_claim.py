@@ -165,6 +165,6 @@ def test_two_million_lanes_would_not_be_read_to_claim_fifty(outbox: Outbox) -> N
 
 
 def _plan(connection: Connection, destination: int, worker: int) -> str:
-    given = {"destination": destination, "worker": worker, "priority": 1, "limit": 50}
+    given = {"destination": destination, "worker": worker, "priority": 1, "limit": 50, "is_probe": False}
     rows = connection.execute(text("EXPLAIN " + claim._LEASE.text), given)
     return "\n".join(row[0] for row in rows)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import text
 
 from engage_sync import errors
 from engage_sync.outbox import dead_letters, destinations_table, settle
-from engage_sync.outbox.dead_letters import Replayed
+from engage_sync.outbox.dead_letters import Chosen
 from engage_sync.outbox.destinations_table import Paused
 from engage_sync.outbox.settle import Failed
 from tests.factories.outbox import Outbox
@@ -20,10 +22,6 @@ def failing(outbox: Outbox) -> None:
         connection.execute(text("DELETE FROM lanes"))
 
 
-def statuses(outbox: Outbox) -> list[str]:
-    return [row[0] for row in outbox.rows("SELECT status FROM dead_letters ORDER BY id")]
-
-
 def test_listing_is_newest_first_and_filters(outbox: Outbox) -> None:
     other = outbox.audience("others")
     outbox.waiting_message("ann@x.io")
@@ -31,40 +29,41 @@ def test_listing_is_newest_first_and_filters(outbox: Outbox) -> None:
     outbox.waiting_message("bob@x.io", definition=other)
     failing(outbox)
     with outbox.engine.begin() as connection:
-        assert [each.identity_value for each in dead_letters.listing(connection)] == ["bob@x.io", "ann@x.io"]
-        assert [each.key for each in dead_letters.listing(connection, limit=1)] == ["others"]
-        (found,) = dead_letters.listing(connection, key="buyers", destination="iterable")
+        assert [each.identity_value for each in dead_letters.listing(connection, Chosen())] == ["bob@x.io", "ann@x.io"]
+        assert [each.key for each in dead_letters.listing(connection, Chosen(), limit=1)] == ["others"]
+        (found,) = dead_letters.listing(connection, Chosen(key="buyers", destination="iterable"))
         assert (found.destination, found.reason, found.status, found.value) == ("iterable", "no", "open", True)
-        assert dead_letters.listing(connection, destination="elsewhere") == []
-        assert dead_letters.discard(connection, [found.id]) == 1
-        assert [each.id for each in dead_letters.listing(connection, status="discarded")] == [found.id]
-        assert len(dead_letters.listing(connection, status=None)) == 2
+        assert dead_letters.discard(connection, Chosen(ids=[found.id])) == 1
+        assert [each.id for each in dead_letters.listing(connection, Chosen(status="discarded"))] == [found.id]
+        assert dead_letters.find(connection, found.id).status == "discarded"
+        assert len(dead_letters.listing(connection, Chosen(status=None))) == 2
 
 
-def test_replayed_message_waits_again_under_its_old_version(outbox: Outbox) -> None:
-    outbox.waiting_message(value=7)
+def test_filters_hold_together_and_misspelt_names_are_errors(outbox: Outbox) -> None:
+    for name in ("ann", "bob"):
+        outbox.waiting_message(f"{name}@x.io")
+        outbox.waiting_message(f"{name}@x.io", call_type="track")
     failing(outbox)
     with outbox.engine.begin() as connection:
-        replayed, after = dead_letters.replay(connection)
-        assert replayed == Replayed(waiting=1, obsolete=0)
-        assert dead_letters.replay(connection, after=after or 0) == (Replayed(waiting=0, obsolete=0), None)
-    assert outbox.told() == [("ann@x.io", "identify", 1, 7, None, 0)]
-    (lane,) = outbox.claim(outbox.worker())
-    assert [(message.value, message.told_version) for message in lane.messages] == [(7, 1)]
-    assert statuses(outbox) == ["replayed"]
 
+        def found(**filters: Any) -> list[tuple[str, str]]:
+            chosen = Chosen(**filters)
+            return [(each.identity_value, each.call_type) for each in dead_letters.listing(connection, chosen)]
 
-def test_identify_that_was_overtaken_is_obsolete_but_an_event_still_happened(outbox: Outbox) -> None:
-    for call_type in ("identify", "track"):
-        outbox.waiting_message(value=True, call_type=call_type)
-    failing(outbox)
-    for call_type in ("identify", "track"):
-        outbox.waiting_message(value=False, call_type=call_type)
-    with outbox.engine.begin() as connection:
-        replayed, _ = dead_letters.replay(connection)
-    assert replayed == Replayed(waiting=1, obsolete=1)
-    assert statuses(outbox) == ["obsolete", "replayed"]
-    assert [row[3] for row in outbox.told()] == [False, False]
+        ann = outbox.profile(connection, "ann@x.io")
+        assert found(profile=ann) == [("ann@x.io", "track"), ("ann@x.io", "identify")]
+        assert found(profile=ann, call_type="track", reason="NO") == [("ann@x.io", "track")]
+        assert found(reason="yes") == []
+        (failed_at, *_) = sorted(each.failed_at for each in dead_letters.listing(connection, Chosen()))
+        assert len(found(since=failed_at)) == 4
+        assert found(until=failed_at) == []
+        counted = {(row["key"], row["call_type"]): row["letters"] for row in dead_letters.reasons(connection, Chosen())}
+        assert counted == {("buyers", "identify"): 2, ("buyers", "track"): 2}
+        for wrong in (Chosen(destination="itreable"), Chosen(key="buyer")):
+            with pytest.raises(errors.NotFound):
+                dead_letters.discard(connection, wrong)
+        with pytest.raises(errors.NotFound, match="no dead letter 99"):
+            dead_letters.find(connection, 99)
 
 
 def test_pausing_and_resuming(outbox: Outbox) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, text
 
@@ -120,3 +121,21 @@ def _wait_until_somebody_waits(engine: Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching:
         while not watching.execute(text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")).scalar_one():
             watching.execute(text("SELECT pg_sleep(0.005)"))
+
+
+def test_hurried_lanes_are_due_at_once_but_never_while_a_request_may_be_on_its_way(outbox: Outbox) -> None:
+    worker = outbox.worker()
+    for name in ("ann", "bob", "cid"):
+        outbox.waiting_message(f"{name}@x.io")
+    claimed = outbox.claim(worker)
+    outbox.start(worker, claimed[0])
+    later = datetime.now(UTC) + timedelta(hours=3)
+    with outbox.engine.begin() as connection:
+        leaving = [Leaving(lane.profile_id, later) for lane in claimed[:2]]
+        lanes.release(connection, outbox.destination, worker, leaving, TIMEOUT)
+    with outbox.engine.begin() as connection:
+        assert lanes.hurry(connection, [outbox.destination], TIMEOUT) == 2
+    dues = dict(outbox.rows("SELECT profile_id, extract(epoch FROM due_at - clock_timestamp())::float8 FROM lanes"))
+    assert 5 < dues[claimed[0].profile_id] < TIMEOUT
+    assert dues[claimed[1].profile_id] <= 0
+    assert outbox.rows("SELECT count(*) FROM lanes WHERE worker_id IS NOT NULL") == [(1,)]

@@ -55,7 +55,9 @@ def test_answer_of_something_else_than_iterable_is_retried(body: Any) -> None:
 @pytest.mark.parametrize("status", [302, 408, 429, 500, 502, 503, 504, 599])
 def test_trouble_is_retried(status: int) -> None:
     found = outcome(status, iterable_body("GenericError", "later"))
-    assert found == Retry(reason=f"{status} GenericError: later", after=None, unanswered=False)
+    assert found == Retry(
+        reason=f"{status} GenericError: later", after=None, unanswered=False, is_throttled=status == 429
+    )
 
 
 @pytest.mark.parametrize(

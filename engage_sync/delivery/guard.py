@@ -1,0 +1,124 @@
+"""What answers say of the destination itself: slower, held, or free again. Beside a line, which is about messages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+from sqlalchemy import Connection
+
+from engage_sync.delivery.circuit import Circuit, Refusal, Suspects, Trouble
+from engage_sync.delivery.exchange import Ended
+from engage_sync.destinations.protocol import Delivered, Retry
+from engage_sync.outbox import budget, outages
+from engage_sync.outbox.outages import Kind
+
+log = structlog.get_logger(__name__)
+
+# How long refused messages wait, after the last of them, for a delivery, which tells that it is they who are to blame.
+# In bulk, with five requests a second, the next one that stands alone may take as long.
+_SUSPECTED_FOR = 3.0
+# What was claimed while an outage was just being written says nothing of its end.
+_WRITTEN_WITHIN = 2.0
+
+
+class Guard:
+    """For one destination and worker. `also` writes with the next settlements; `clean` takes secrets out of a text.
+
+    A refused message is given to `convict` where it is to blame, to `take_back` where everybody is refused.
+    """
+
+    def __init__(
+        self,
+        destination_id: int,
+        slug: str,
+        *,
+        also: Callable[[Callable[[Connection], object]], None],
+        clean: Callable[[str], str],
+        convict: Callable[[Refusal], None],
+        take_back: Callable[[Refusal], None],
+    ) -> None:
+        self._destination_id = destination_id
+        self._slug = slug
+        self._also = also
+        self._clean = clean
+        self._convict = convict
+        self._take_back = take_back
+        self._circuit = Circuit()
+        self._suspects = Suspects()
+        self._held_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def claimed(self, kind: Kind | None) -> None:
+        """Something could be claimed: by a probe of what is held for this kind of outage, or (None) just so."""
+        if kind is not None:
+            self._circuit.hold(kind)
+        elif time.monotonic() - self._held_at > _WRITTEN_WITHIN:
+            self._circuit.released()
+
+    def observe(self, budget_name: str, ended: Sequence[Ended]) -> None:
+        """A request ended, that drew on this budget."""
+        now = time.monotonic()
+        for each in ended:
+            self._circuit.note(each.job.lane.profile_id, each.outcome, now)
+        if any(isinstance(each.outcome, Retry) and each.outcome.is_throttled for each in ended):
+            self._also(lambda connection: self._lower(connection, budget_name))
+        if any(each.job.lane.is_probe and self._circuit.shows_life(each.outcome) for each in ended):
+            self._circuit.released()
+            self._also(self._release)
+        if any(isinstance(each.outcome, Delivered) for each in ended):
+            self._each(self._convict, self._suspects.delivered())
+        if trouble := self._circuit.trouble(now):
+            self._hold(trouble)
+
+    def refused(self, refusal: Refusal, *, certain: bool, others: int) -> None:
+        """A message was refused. `certain`: it is to blame; else `others` are the people who may still tell."""
+        if self._circuit.held is Kind.REFUSING:
+            self._take_back(refusal)
+        elif certain or refusal.job.message.definition_id is None:
+            # A source that sends what can't be taken says nothing of the destination.
+            self._convict(refusal)
+        elif trouble := self._suspects.add(refusal):
+            self._hold(trouble)
+            self._each(self._take_back, self._suspects.release())
+        elif len(self._suspects) > others:
+            self.release()
+        else:
+            self._wait()
+
+    def release(self) -> None:
+        """Wait no longer for what may tell: those that were refused are to blame themselves."""
+        self._each(self._convict, self._suspects.release())
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_SUSPECTED_FOR, self.release)
+
+    def _each(self, do: Callable[[Refusal], None], refusals: Iterable[Refusal]) -> None:
+        for each in refusals:
+            do(each)
+
+    def _hold(self, trouble: Trouble) -> None:
+        """Nothing more starts but probes: the outage is in the database, where every start looks."""
+        reason = self._clean(trouble.reason)
+        self._circuit.hold(trouble.kind)
+        self._held_at = time.monotonic()
+
+        def begin(connection: Connection) -> None:
+            if outages.begin(connection, self._destination_id, trouble.kind, reason, ago=trouble.ago):
+                log.error("destination_held", destination=self._slug, kind=str(trouble.kind), reason=reason)
+
+        self._also(begin)
+
+    def _release(self, connection: Connection) -> None:
+        seconds = outages.end(connection, self._destination_id)
+        if seconds is not None:
+            log.info("destination_released", destination=self._slug, seconds=round(seconds, 1))
+
+    def _lower(self, connection: Connection, budget_name: str) -> None:
+        share = budget.lower(connection, self._destination_id, budget_name)
+        if share is not None:
+            log.warning("rate_lowered", destination=self._slug, budget=budget_name, share=round(share, 3))
