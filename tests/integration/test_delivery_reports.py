@@ -13,6 +13,7 @@ from engage_sync.api import metrics
 from engage_sync.outbox import budget, destinations_table, outages
 from engage_sync.outbox.outages import Kind
 from engage_sync.reports import delivery
+from engage_sync.settings import Settings
 from engage_sync.sync import retention
 from tests.factories.outbox import Outbox
 
@@ -47,7 +48,7 @@ def test_held_destination_is_seen_everywhere_with_reason_and_since_when(outbox: 
     assert gauge(outbox, "engage_sync_destination_held", destination="iterable") == 0
     with outbox.engine.begin() as connection:
         outages.begin(connection, outbox.destination, Kind.FAILING, "503 down", ago=90)
-        (finding,) = [each for each in health._database(connection) if each.check == "destination iterable"]
+        (finding,) = [each for each in health._database(connection, Settings()) if each.check == "destination iterable"]
     assert not finding.ok
     assert finding.detail.endswith("0 probes failed: 503 down")
     found = state(outbox)

@@ -21,6 +21,7 @@ from engage_sync.delivery.deliverer import Deliverer
 from engage_sync.destinations.allowing import Allowed
 from engage_sync.outbox import claim, dead_letters, destinations_table, lanes, settle, workers
 from engage_sync.outbox.claim import Wanted
+from engage_sync.outbox.dead_letters import Chosen
 from engage_sync.outbox.lanes import Leaving
 from engage_sync.outbox.settle import Failed, Taken
 from engage_sync.profiles import suppression
@@ -28,7 +29,7 @@ from engage_sync.reports import privacy as reports
 from engage_sync.sandbox.options import Options
 from engage_sync.sandbox.server import SandboxServer
 from engage_sync.settings import Settings
-from engage_sync.sync import erasing, ingest, privacy
+from engage_sync.sync import erasing, ingest, privacy, replaying
 from engage_sync.sync.ingest import ImportOptions
 from engage_sync.sync.privacy import Outcome
 from tests.factories.outbox import Outbox
@@ -540,8 +541,8 @@ def test_a_destination_that_refuses_leaves_a_dead_letter_until_it_takes_it_or_is
         "refused", [("refused", "400 no such user: [removed]")],
     )  # fmt: skip
     assert {table for table, _ in mentions(shop.engine, ANN)} == {"dead_letters"}
+    replayed = replaying.replay(shop.engine, shop.context, Chosen())
     with shop.engine.begin() as connection:
-        replayed, _ = dead_letters.replay(connection)
         assert (replayed.waiting, reports.recorded(connection)[0].status) == (1, "waiting")
     shop.deliver()
     assert mentions(shop.engine, ANN) == []
@@ -553,7 +554,7 @@ def test_a_refused_request_that_is_discarded_leaves_nothing(shop: Shop) -> None:
     forget(shop, ANN)
     fail_everything(shop, "400")
     with shop.engine.begin() as connection:
-        assert dead_letters.discard(connection) == 1
+        assert dead_letters.discard(connection, Chosen()) == 1
         (found,) = reports.recorded(connection)
     assert [each.status for each in found.destinations] == ["discarded"]
     assert mentions(shop.engine, ANN) == []
