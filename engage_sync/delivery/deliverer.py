@@ -17,7 +17,8 @@ from engage_sync.database import channels
 from engage_sync.database import engine as database
 from engage_sync.database.listener import Listener
 from engage_sync.definitions.model import Space
-from engage_sync.delivery.line import POLL, Limits, Line
+from engage_sync.delivery.feeding import POLL, Feeding, Limits
+from engage_sync.delivery.line import Line
 from engage_sync.delivery.membership import Membership
 from engage_sync.delivery.report import Report
 from engage_sync.delivery.transactions import PASSING, Transactions
@@ -31,7 +32,7 @@ from engage_sync.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-Feed: TypeAlias = Callable[[Line, asyncio.Event], Awaitable[None]]
+Feed: TypeAlias = Callable[[Feeding, asyncio.Event], Awaitable[None]]
 
 RECLAIM_EVERY = 3.0
 # How long a stop waits for requests under way; what is left then waits out its time, with whoever takes over.
@@ -82,7 +83,7 @@ class Deliverer:
         """
         while not stop.is_set():
             try:
-                await self._session(Line.feed_always, stop, Report())
+                await self._session(Feeding.always, stop, Report())
             except (errors.DatabaseUnavailable, *PASSING) as failure:
                 log.warning("delivery_interrupted", reason=type(failure).__name__)
             if not stop.is_set():
@@ -91,7 +92,7 @@ class Deliverer:
     async def run_once(self) -> Report:
         """Claim what is due now, once for each destination, and deliver it."""
         report = Report()
-        await self._session(Line.feed_once, asyncio.Event(), report)
+        await self._session(Feeding.once, asyncio.Event(), report)
         return report
 
     async def run_until_empty(
@@ -104,7 +105,7 @@ class Deliverer:
         report = Report()
         halt = stop or asyncio.Event()
         while True:
-            was_lost = await self._session(Line.feed_until_empty, halt, report, progress)
+            was_lost = await self._session(Feeding.until_empty, halt, report, progress)
             if halt.is_set() or not was_lost:
                 return report
             await asyncio.sleep(_REJOIN_AFTER)

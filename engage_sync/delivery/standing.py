@@ -24,7 +24,7 @@ _SUSPECTED_FOR = 3.0
 _WRITTEN_WITHIN = 2.0
 
 
-class Guard:
+class Standing:
     """For one destination and worker. `also` writes with the next settlements; `clean` takes secrets out of a text.
 
     A refused message is given to `convict` where it is to blame, to `take_back` where everybody is refused.
