@@ -35,6 +35,8 @@ _STALE_START = 1.0
 _DATABASE_RETRY = 0.5
 # A bulk request that isn't full waits so long for company.
 _FILLING = 0.01
+# Of five requests a second, each takes the receiver tens of milliseconds to read: that much closer two of them arrive.
+_SHARE_IN_BULK = 0.97
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +52,11 @@ class Budget:
     most_in_flight: int
     request_timeout: float
     bulk: BulkLimits | None = None
+
+    @property
+    def paced(self) -> float:
+        """The rate that is aimed at."""
+        return self.rate * (_SHARE_IN_BULK if self.bulk is not None else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +179,7 @@ class Pacer:
         if going:
             # Last, as every other worker's reservation waits for this transaction.
             reservation = budget.reserve(
-                connection, limits.destination_id, limits.name, limits.rate, going, lead=self._lead
+                connection, limits.destination_id, limits.name, limits.paced, going, lead=self._lead
             )
         return _Begun(started, reservation, time.monotonic())
 
