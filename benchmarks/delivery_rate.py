@@ -4,7 +4,8 @@
 
 The destination is Iterable's, behind it a bare server in a process of its own that notes when each request came; each
 worker is a process of its own. Printed: the mean, and the most requests in any second that begins at a request, both
-as a share of the limit. Rate 0 is "no limit": the requests a second of which delivery itself is capable.
+as a share of the limit. Rate 0 is "no limit": the requests a second of which delivery itself is capable; beside it what
+one process reaches that only sends, by the same transport.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
+import orjson
 import uvloop
 from sqlalchemy import Engine, text
 
 from engage_sync.database import embedded, migrate
 from engage_sync.database.engine import create_engine
 from engage_sync.delivery.deliverer import Deliverer
+from engage_sync.delivery.transport import Transport
 from engage_sync.destinations import registry
 from engage_sync.outbox import destinations_table
 from engage_sync.outbox.enqueue import Priority
@@ -80,19 +83,22 @@ def _serve(pipe: Connection, latency: float) -> None:
 # --- the workers --------------------------------------------------------------------------------------------------
 
 
+def _config(port: int, rate: float) -> SimpleNamespace:
+    return SimpleNamespace(
+        slug="iterable",
+        type="iterable",
+        settings={"api_key": "k" * 32, "base_url": f"http://127.0.0.1:{port}", "bulk": "never"},
+        rate_limits={"identify": rate or _UNLIMITED},
+    )
+
+
 def _deliver(url: str, port: int, rate: float, in_flight: int, stop_at: float) -> None:
     async def main() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(max(0.0, stop_at - time.time()), stop.set)
         engine = create_engine(url)
-        config = SimpleNamespace(
-            slug="iterable",
-            type="iterable",
-            settings={"api_key": "k" * 32, "base_url": f"http://127.0.0.1:{port}", "bulk": "never"},
-            rate_limits={"identify": rate or _UNLIMITED},
-        )
         settings = Settings(max_in_flight=in_flight)
-        deliverer = Deliverer(engine, {"iterable": registry.build(config)}, settings, direct_url=url)
+        deliverer = Deliverer(engine, {"iterable": registry.build(_config(port, rate))}, settings, direct_url=url)
         await deliverer.run_until_empty(stop=stop)
         engine.dispose()
 
@@ -140,6 +146,27 @@ _PEOPLE = (
 )
 
 
+def _bare(port: int, in_flight: int, seconds: float) -> None:
+    """Requests alone, by the same transport: nothing is claimed, kept in order or written down."""
+
+    async def main() -> None:
+        destination = registry.build(_config(port, 0))
+        (request,) = destination.requests({"type": "identify", "traits": {"email": "p1@x.io", "benchmark": True}})
+        body, transport = orjson.dumps(request.body), Transport()
+        until = time.monotonic() + seconds
+
+        async def one_after_the_other() -> None:
+            while time.monotonic() < until:
+                await transport.send(destination, request, body, 10.0)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(in_flight):
+                tasks.create_task(one_after_the_other())
+        await transport.close()
+
+    uvloop.run(main())
+
+
 # --- measuring ----------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +184,20 @@ def _measure(url: str, port: int, pipe: Connection, rate: float, workers: int, s
         process.start()
     for process in processes:
         process.join()
+    limit = f"{rate:.0f}/s" if rate else "no limit"
+    _show(pipe, f"{limit:>9}  {workers} workers", rate)
+
+
+def _compare(port: int, pipe: Connection, seconds: float, in_flight: int) -> None:
+    pipe.send("clear")
+    pipe.recv()
+    bare = multiprocessing.get_context("spawn").Process(target=_bare, args=(port, in_flight, seconds))
+    bare.start()
+    bare.join()
+    _show(pipe, "requests alone, 1 process", 0)
+
+
+def _show(pipe: Connection, what: str, rate: float) -> None:
     pipe.send("times")
     times: list[float] = sorted(pipe.recv())
     # The first half second is starting up, and stopping is left out too.
@@ -164,9 +205,8 @@ def _measure(url: str, port: int, pipe: Connection, rate: float, workers: int, s
     steady = [moment for moment in times if first <= moment < last]
     mean = len(steady) / (last - first)
     worst = max(bisect.bisect_left(times, moment + 1.0) - number for number, moment in enumerate(times))
-    limit = f"{rate:.0f}/s" if rate else "no limit"
     share = f"mean {mean / rate:6.1%}, worst second {worst / rate:6.1%}" if rate else ""
-    print(f"{limit:>9}  {workers} workers  {mean:7.0f}/s  {share}", flush=True)
+    print(f"{what}  {mean:7.0f}/s  {share}", flush=True)
 
 
 def main() -> None:
@@ -193,6 +233,7 @@ def main() -> None:
         for rate in arguments.rates.split(","):
             for workers in arguments.workers.split(","):
                 _measure(url, port, ours, float(rate), int(workers), arguments.seconds, arguments.in_flight)
+        _compare(port, ours, arguments.seconds, arguments.in_flight)
     finally:
         ours.send("stop")
         server.join(2)
