@@ -16,7 +16,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="default: one that is said")
     parser.add_argument("--minutes", type=float, default=10.0, help="of trouble; the end takes some more")
     parser.add_argument("--people", type=int, default=40)
-    parser.add_argument("--roles", nargs="+", choices=ROLES, default=list(ROLES), help="which are killed; all others live")
+    parser.add_argument(
+        "--roles", nargs="+", choices=ROLES, default=list(ROLES), help="which are killed; all others live"
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     seed = arguments.seed if arguments.seed is not None else random.randrange(1_000_000)

@@ -73,9 +73,7 @@ def dead_letters(dead: Iterable[Word], refused: Collection[Word]) -> list[Differ
     ]
 
 
-def states(
-    held: Mapping[Line, str], confirmed: Mapping[Line, str], wanted: Mapping[Line, str]
-) -> list[Difference]:
+def states(held: Mapping[Line, str], confirmed: Mapping[Line, str], wanted: Mapping[Line, str]) -> list[Difference]:
     """The destination's last value, what it counts as told, and what is true are one, for each line."""
     found: list[Difference] = []
     for line in sorted({*held, *confirmed, *wanted}):

@@ -111,10 +111,11 @@ class Postgres:
 
 
 class Role:
-    """A process that is killed and started again; `died` counts the times when it ended by itself."""
+    """A process that is killed and started again. `died`: the codes with which it ended by itself."""
 
     def __init__(self, name: str, environment: dict[str, str], logs: Path) -> None:
-        self.name, self.died, self.is_frozen = name, 0, False
+        self.name, self.is_frozen = name, False
+        self.died: list[int] = []
         self._command = [sys.executable, "-m", "engage_sync", name.partition("-")[0]]
         self._environment, self._log = environment, logs / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -126,8 +127,7 @@ class Role:
     def start(self) -> None:
         if self.is_running:
             return
-        if self._process is not None:
-            self.died += 1
+        self._note_death()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
@@ -135,13 +135,18 @@ class Role:
 
     def kill(self) -> bool:
         """Whether it was there to be killed."""
+        self._note_death()
         process, self._process, self.is_frozen = self._process, None, False
-        if process is None or process.poll() is not None:
-            self.died += process is not None
+        if process is None:
             return False
         process.kill()
         process.wait()
         return True
+
+    def _note_death(self) -> None:
+        if self._process is not None and (code := self._process.poll()) is not None:
+            self.died.append(code)
+            self._process = None
 
     def freeze(self) -> None:
         if self.is_running and self._process is not None:

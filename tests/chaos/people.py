@@ -62,11 +62,13 @@ class Person:
     def next_call(self) -> Call:
         """What the person does next."""
         self._made += 1
+        if self._made == 1:
+            # Iterable takes no events of a user id that it hasn't heard of.
+            self.plan = self.dice.choice(_PLANS)
+            return self._identify(WEB, self.user_id, None, plan=self.plan)
         if not self.emails and not self.is_split and self.dice.random() < 0.5:
             self.is_split = True
-        act = self.dice.choices(
-            (self._change_plan, self._order, self._look, self._gain_email), weights=(4, 3, 3, 1)
-        )[0]
+        act = self.dice.choices((self._change_plan, self._order, self._look, self._gain_email), weights=(4, 3, 3, 1))[0]
         return act()
 
     def last_call(self) -> Call:

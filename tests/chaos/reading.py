@@ -110,7 +110,11 @@ def _meaning(part: Mapping[str, Any]) -> tuple[str, str, str, str | None]:
         return identity, part["eventName"], subject, part["id"]
     if "seq" in fields:
         return identity, "identify", WEB, str(fields["seq"])
-    ((key, value),) = ((key, value) for key, value in fields.items() if key != "email")
+    said = {key: value for key, value in fields.items() if key != "email"}
+    if not said:
+        # A call that was replayed leaves out what something newer was said of since.
+        return identity, "identify without news", WEB, "-"
+    ((key, value),) = said.items()
     return identity, _says(key, value), key, None
 
 
@@ -166,9 +170,7 @@ def confirmed(connection: psycopg.Connection[Any]) -> dict[Line, str]:
     }
 
 
-def wanted(
-    connection: psycopg.Connection[Any], destinations: Iterable[str], known: Iterable[Line]
-) -> dict[Line, str]:
+def wanted(connection: psycopg.Connection[Any], destinations: Iterable[str], known: Iterable[Line]) -> dict[Line, str]:
     """What is true, of everybody who has a value; and that they have none, of those others that are `known`.
 
     Who never had a value hears nothing, and so isn't here.

@@ -127,7 +127,11 @@ class _Run:
         done = [word for record in records for word in record.done]
         self._complain(check.histories(done, ledger), done, ledger)
         self._complain(check.dead_letters(dead, refused), done, ledger)
-        self._outcome.counts |= {"dead letters": len(dead), "died by themselves": self._died()}
+        self._outcome.counts |= {"dead letters": len(dead)}
+        for role in self._ground.roles.values():
+            if role.died:
+                self._outcome.log.append(f"{role.name} ended by itself with {role.died}")
+        self._outcome.counts["ended by themselves"] = sum(len(role.died) for role in self._ground.roles.values())
         if self._outcome.sentences:
             return
         if dead:
@@ -207,9 +211,6 @@ class _Run:
         self._outcome.counts["requests"] = sum(record.requests for record in found)
         self._outcome.faults = sum((Counter(record.faults) for record in found), Counter())
         return found
-
-    def _died(self) -> int:
-        return sum(role.died for role in self._ground.roles.values())
 
     def _complain(self, differences: Sequence[Difference], done: Sequence[Word], ledger: Sequence[Entry]) -> None:
         for difference in differences:
