@@ -28,8 +28,8 @@ class Fault:
 
     "status" answers without acting, or (`when: "after"`) in spite of having acted; "delay" waits `seconds`, or anything
     from there to `up_to`, before acting or (`when: "after"`) between acting and answering; "reset" cuts the connection
-    without acting; "lost" acts, then cuts it; "half" acts, and cuts it in the middle of the answer. `times` counts down,
-    None is for ever; `probability` lets some requests pass, which don't count.
+    without acting; "lost" acts, then cuts it; "half" acts, and cuts it in the middle of the answer. `times` counts
+    down, None is for ever; `probability` lets some requests pass, which don't count.
     """
 
     id: int

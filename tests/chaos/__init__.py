@@ -1,4 +1,4 @@
-"""Delivery under everything that goes wrong: kills, cut connections, crashes of Postgres, a destination that misbehaves.
+"""Delivery while everything goes wrong: kills, cut connections, crashes of Postgres, a sick destination.
 
 The roles run as processes of their own; people act through the tracking API by a seed; two sandboxes, which nobody
 kills, are the witnesses of what was really said, one of them spoken to in bulk. In the end what they did has to be what

@@ -21,7 +21,6 @@ SHORT = Plan(
 @pytest.mark.timeout(900)
 def test_what_the_destinations_did_is_what_the_ledger_says() -> None:
     outcome = run(SHORT)
-    print(outcome.report())
     assert outcome.sentences == [], outcome.report()
     assert outcome.counts["delivered"] > 100
     assert outcome.troubles["kill"] >= 1

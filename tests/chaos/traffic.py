@@ -32,10 +32,10 @@ class Traffic:
 
     async def run(self) -> None:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with aiohttp.ClientSession(timeout=_PATIENCE, connector=connector) as session:
-            async with asyncio.TaskGroup() as tasks:
-                for person in self._people:
-                    tasks.create_task(self._act(session, person))
+        session = aiohttp.ClientSession(timeout=_PATIENCE, connector=connector)
+        async with session, asyncio.TaskGroup() as tasks:
+            for person in self._people:
+                tasks.create_task(self._act(session, person))
 
     async def _act(self, session: aiohttp.ClientSession, person: Person) -> None:
         pauses, made = random.Random(person.number), 0
