@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument(
         "--roles", nargs="+", choices=ROLES, default=list(ROLES), help="which are killed; all others live"
     )
+    parser.add_argument("--watch", action="store_true", help="tell of each trouble as it is made")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     seed = arguments.seed if arguments.seed is not None else random.randrange(1_000_000)
@@ -35,7 +36,8 @@ def main() -> int:
             request_timeout=10.0,
             longest_delay=8.0,
             roles=arguments.roles,
-        )
+        ),
+        watch=(lambda line: print(line, file=sys.stderr)) if arguments.watch else None,
     )
     print(outcome.report())
     return 1 if outcome.sentences else 0

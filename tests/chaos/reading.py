@@ -84,8 +84,9 @@ def record(slug: str, url: str) -> Record:
         if request["fault"]:
             name = f"{request['fault']} {request['status']}" if request["fault"] == "status" else request["fault"]
             found.faults[name] = found.faults.get(name, 0) + 1
-        if request["status"] == 409:
-            found.refused.update(_words(slug, request))
+        # Of several in one request nobody knows which was meant: each is sent again, by itself in the end.
+        if request["status"] == 409 and len(words := list(_words(slug, request))) == 1:
+            found.refused.update(words)
     for request in sorted((each for each in requests if each["acted"]), key=lambda each: each["turn"]):
         found.done.extend(_words(slug, request))
     return found

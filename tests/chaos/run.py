@@ -64,13 +64,13 @@ class Outcome:
         return "\n".join(lines)
 
 
-def run(plan: Plan) -> Outcome:
-    """Do it all; what is wrong is in the outcome."""
+def run(plan: Plan, watch: Callable[[str], None] | None = None) -> Outcome:
+    """Do it all; what is wrong is in the outcome. `watch` is told of each trouble as it is made."""
     outcome = Outcome(seed=plan.seed)
     with contextlib.suppress(_Wrong), ground(request_timeout=plan.request_timeout, lookback=plan.calls is None) as made:
         outcome.logs = made.logs
         try:
-            asyncio.run(_Run(plan, made, outcome).run())
+            asyncio.run(_Run(plan, made, outcome).run(watch))
         except BaseExceptionGroup as failed:
             outcome.sentences.append(f"the run itself failed: {failed.exceptions!r}")
         except (AssertionError, httpx.HTTPError, psycopg.Error) as failed:
@@ -90,7 +90,7 @@ class _Run:
         self._people = people.population(plan.seed, plan.people)
         self._began = time.monotonic()
 
-    async def run(self) -> None:
+    async def run(self, watch: Callable[[str], None] | None) -> None:
         plan = self._plan
         traffic = Traffic(self._ground.api, self._people, plan.pause_of_people, self._wants_more)
         trouble = Trouble(
@@ -100,6 +100,7 @@ class _Run:
             roles=plan.roles,
             longest_delay=plan.longest_delay,
             pause=plan.pause_of_trouble,
+            watch=watch,
         )
         acting = asyncio.create_task(traffic.run())
         try:

@@ -32,6 +32,7 @@ class Trouble:
         roles: Sequence[str],
         longest_delay: float,
         pause: tuple[float, float],
+        watch: Callable[[str], None] | None = None,
     ) -> None:
         self.done: Counter[str] = Counter()
         self.log: list[str] = []
@@ -39,6 +40,7 @@ class Trouble:
         self._dice = random.Random(f"trouble {seed}")
         self._longest_delay, self._pause = longest_delay, pause
         self._began = time.time()
+        self._watch = watch
         self._lifted_at: dict[str, float] = {}
 
     async def run(self, goes_on: Callable[[], bool]) -> None:
@@ -80,16 +82,19 @@ class Trouble:
         role.start()
 
     async def _freeze(self) -> None:
-        """A process hangs; and may lose its connections meanwhile."""
+        """A process hangs, maybe for longer than a request lives, and may lose its connections and lanes meanwhile."""
         role = self._ground.roles[self._dice.choice(self._roles)]
         role.freeze()
         self._say("freeze", role.name)
-        await asyncio.sleep(self._dice.uniform(0.2, 1.2) * self._longest_delay)
+        if self._dice.random() < 0.5:
+            await self._cut(1.0)
+        await asyncio.sleep(self._dice.uniform(0.2, 2.0) * self._longest_delay)
         role.thaw()
+        self._say("thaw", role.name)
 
-    async def _cut(self) -> None:
+    async def _cut(self, share: float | None = None) -> None:
         backends = await asyncio.to_thread(self._ground.postgres.backends)
-        share = self._dice.choice((0.1, 0.4, 1.0))
+        share = share or self._dice.choice((0.1, 0.4, 1.0))
         chosen = [backend for backend in backends if self._dice.random() < share]
         await asyncio.to_thread(self._ground.postgres.cut, chosen)
         self._say("cut", f"{len(chosen)} of {len(backends)} connections")
@@ -152,3 +157,5 @@ class Trouble:
     def _say(self, what: str, about: str) -> None:
         self.done[what] += 1
         self.log.append(f"{time.time() - self._began:7.2f} s  {what:12} {about}")
+        if self._watch is not None:
+            self._watch(self.log[-1])
