@@ -32,7 +32,7 @@ def main() -> int:
             acts=0,
             seconds=60 * arguments.minutes,
             pause_of_people=6.0,
-            pause_of_trouble=(0.1, 2.0),
+            pause_of_trouble=(0.1, 1.2),
             request_timeout=10.0,
             longest_delay=8.0,
             roles=arguments.roles,

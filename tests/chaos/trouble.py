@@ -15,7 +15,7 @@ from tests.chaos.ground import Ground
 from tests.chaos.people import Person
 
 # How often each is done, and how many seconds pass before the next.
-_WEIGHTS: Final[Mapping[str, int]] = {"kill": 8, "misbehave": 4, "cut": 3, "crash": 1, "kill_backend": 1, "freeze": 1}
+_WEIGHTS: Final[Mapping[str, int]] = {"kill": 20, "misbehave": 5, "cut": 4, "crash": 1, "kill_backend": 1, "freeze": 1}
 _STATUSES: Final = (429, 500, 502, 503, 504, 408)
 _PEOPLE_PATHS: Final = ("/api/users/update", "/api/users/bulkUpdate", "/api/events/track", "/api/events/trackBulk")
 
