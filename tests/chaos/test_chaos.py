@@ -9,8 +9,8 @@ from tests.chaos.run import Plan, run
 SHORT = Plan(
     seed=1,
     people=8,
-    calls=8,
-    acts=10,
+    calls=10,
+    acts=12,
     pause_of_people=1.0,
     pause_of_trouble=(0.1, 0.5),
     request_timeout=2.0,

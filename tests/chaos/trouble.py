@@ -56,6 +56,8 @@ class Trouble:
         names, weights = list(_WEIGHTS), list(_WEIGHTS.values())
         # Each kind comes early, also in a short run.
         coming = self._dice.sample(names, len(names))
+        for slug in sorted(self._ground.sandboxes):
+            await self._misbehave(slug)
         while goes_on():
             name = coming.pop() if coming else self._dice.choices(names, weights=weights)[0]
             await acts[name]()
@@ -109,8 +111,8 @@ class Trouble:
         if await asyncio.to_thread(self._ground.postgres.kill_backend, self._dice.random()):
             self._say("kill_backend", "one, with SIGKILL")
 
-    async def _misbehave(self) -> None:
-        slug = self._dice.choice(sorted(self._ground.sandboxes))
+    async def _misbehave(self, slug: str | None = None) -> None:
+        slug = slug or self._dice.choice(sorted(self._ground.sandboxes))
         faults = self._faults()
         lifted = self._dice.uniform(1.0, 2.0) * self._longest_delay
         async with httpx.AsyncClient(timeout=30.0) as client:
@@ -139,7 +141,7 @@ class Trouble:
         ]
         faults = [
             {**fault, "probability": 1.0 if is_total else dice.uniform(0.05, 0.4)}
-            for fault in dice.sample(known, dice.randint(1, 5))
+            for fault in dice.sample(known, dice.randint(2, 6))
         ]
         if dice.random() < 0.5:
             person = dice.choice(self._people)
