@@ -112,9 +112,9 @@ def _meaning(part: Mapping[str, Any]) -> tuple[str, str, str, str | None]:
     if "seq" in fields:
         return identity, "identify", WEB, str(fields["seq"])
     said = {key: value for key, value in fields.items() if key != "email"}
-    if not said:
+    if not said or "plan" in said:
         # A call that was replayed leaves out what something newer was said of since.
-        return identity, "identify without news", WEB, "-"
+        return identity, f"rest of an identify: {said}", WEB, "-"
     ((key, value),) = said.items()
     return identity, _says(key, value), key, None
 
