@@ -13,7 +13,7 @@ from engage_sync import errors
 from engage_sync.runtime import runtime
 from engage_sync.settings import Settings
 
-# Whoever waits for us to let go of the sources is cut off. Waits for that, too.
+# Whoever waits for us to let go of the sources is cut off.
 _CUT = text(
     """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -33,10 +33,12 @@ def test_a_connection_lost_while_starting_is_a_database_that_is_away(
         with runtime(settings):
             pass
 
-    with ThreadPoolExecutor(1) as threads, engine.begin() as connection:
-        connection.execute(text("LOCK TABLE sources"))
+    # Each look is a transaction of its own, as activity stays as it was first seen within one.
+    watching = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    with ThreadPoolExecutor(1) as threads, watching, engine.begin() as holding:
+        holding.execute(text("LOCK TABLE sources"))
         starting = threads.submit(start)
-        while not connection.execute(_CUT).scalar_one():
-            assert not starting.done()
+        while not watching.execute(_CUT).scalar_one():
+            assert not starting.done(), starting.result()
         with pytest.raises(errors.DatabaseUnavailable):
             starting.result()
