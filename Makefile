@@ -8,7 +8,7 @@ CLIENTS := tests/clients
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test lint format bench chaos clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: install ## every measurement in benchmarks/
 	@for file in $(sort $(shell grep -l __main__ benchmarks/*.py)); do \
 	  echo "== $$file"; $(BIN)/python $$file || exit 1; \
 	done
+
+chaos: install ## kills, cuts, crashes and faults while people act; SEED=1 MINUTES=10
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)
 
 clean: ## remove the virtual environment and what tools left
 	rm -rf $(VENV) $(CLIENTS)/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engage_sync import errors
@@ -134,18 +134,18 @@ def connect(settings: Settings) -> Engine:
 
 @contextmanager
 def runtime(settings: Settings) -> Iterator[Runtime]:
-    """Load the workspace, connect, and make its sources and destinations known to the database."""
+    """Load the workspace, connect, and make its sources and destinations known to the database.
+
+    Raises errors.DatabaseUnavailable also where the connection is lost in the middle of that.
+    """
     workspace = load(settings)
     engine = connect(settings)
     try:
-        with engine.begin() as connection:
-            migrate.ensure_partitions(connection)
-            sources = ensure_sources(connection, [source.slug for source in workspace.sources])
-            destinations = destinations_table.ensure(connection, [config.slug for config in workspace.destinations])
-            suppression.require_key(connection, _privacy_key(settings))
-            if copies.is_copy(connection):
-                for slug in destinations:
-                    destinations_table.pause(connection, slug, copies.REASON)
+        try:
+            with engine.begin() as connection:
+                sources, destinations = _make_known(connection, workspace, settings)
+        except (OperationalError, InterfaceError) as failure:
+            raise database.unavailable(failure) from failure
         yield Runtime(
             settings=settings,
             workspace=workspace,
@@ -155,6 +155,20 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
         )
     finally:
         engine.dispose()
+
+
+def _make_known(
+    connection: Connection, workspace: Workspace, settings: Settings
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Ids of sources and destinations by slug; a copy's destinations are paused."""
+    migrate.ensure_partitions(connection)
+    sources = ensure_sources(connection, [source.slug for source in workspace.sources])
+    destinations = destinations_table.ensure(connection, [config.slug for config in workspace.destinations])
+    suppression.require_key(connection, _privacy_key(settings))
+    if copies.is_copy(connection):
+        for slug in destinations:
+            destinations_table.pause(connection, slug, copies.REASON)
+    return sources, destinations
 
 
 def _routes(workspace: Workspace, sources: Mapping[str, int], destinations: Mapping[str, int]) -> Routes:

@@ -64,23 +64,28 @@ def routes() -> list[web.RouteDef]:
 Act = Callable[[State, web.Request, Record], bytes | Failure]
 
 
-def _handler(act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handler(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Around what an endpoint does: the record, the key, and whatever fault is due."""
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.StreamResponse:
         state = request.app[STATE]
         record = state.records.arrive(request.method, request.path, time.monotonic(), time.time())
         record.body = await request.read()
         fault = _fault(state, record) if state.faults else None
-        if fault is not None and fault.kind in ("status", "reset"):
+        if fault is not None and (fault.kind == "reset" or (fault.kind == "status" and fault.when == "before")):
             return _faulty(request, record, fault)
         if fault is not None and fault.kind == "delay" and fault.when == "before":
-            await asyncio.sleep(fault.seconds)
+            await asyncio.sleep(state.faults.pause(fault))
         answer = _unauthorized(state, request) or act(state, request, record)
-        if fault is not None and fault.kind == "delay" and fault.when == "after":
-            await asyncio.sleep(fault.seconds)
-        if fault is not None and fault.kind == "lost":
-            return _cut(request, record)
+        match fault.kind if fault is not None else None:
+            case "delay" if fault is not None and fault.when == "after":
+                await asyncio.sleep(state.faults.pause(fault))
+            case "status" if fault is not None:
+                return _faulty(request, record, fault)
+            case "half":
+                return await _cut_in_half(request, record, answer)
+            case "lost":
+                return _cut(request, record)
         return _answer(request, record, answer)
 
     return handle
@@ -99,7 +104,8 @@ def _post(state: State, request: web.Request, record: Record) -> bytes | Failure
     if failure is not None:
         return failure
     answer = state.project.act(record.path, body, int(record.unix))
-    record.acted = not isinstance(answer, Failure)
+    if not isinstance(answer, Failure):
+        state.records.act(record)
     return answer
 
 
@@ -110,7 +116,8 @@ def _delete(state: State, request: web.Request, record: Record) -> bytes | Failu
     answer = leaving.delete(
         state.project, email=request.match_info.get("email"), user_id=request.match_info.get("user_id")
     )
-    record.acted = not isinstance(answer, Failure)
+    if not isinstance(answer, Failure):
+        state.records.act(record)
     return answer
 
 
@@ -177,12 +184,22 @@ def _faulty(request: web.Request, record: Record, fault: Fault) -> web.Response:
     return web.Response(body=body, status=fault.status, headers=headers)
 
 
-def _cut(request: web.Request, record: Record) -> web.Response:
-    """Closes the connection at once; the response returned here is never written."""
+def _cut(request: web.Request, record: Record, *, gently: bool = False) -> web.Response:
+    """Closes the connection at once, or `gently` behind what was written; the response returned here never is."""
     request.app[STATE].records.finish(record, None, time.monotonic())
     if request.transport is not None:
-        request.transport.abort()
+        (request.transport.close if gently else request.transport.abort)()
     return web.Response()
+
+
+async def _cut_in_half(request: web.Request, record: Record, answer: bytes | Failure) -> web.StreamResponse:
+    """Closes the connection in the middle of the body that it promised."""
+    body = answer.body() if isinstance(answer, Failure) else answer
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    _cut(request, record, gently=True)
+    return response
 
 
 def _answer(request: web.Request, record: Record, answer: bytes | Failure) -> web.Response:

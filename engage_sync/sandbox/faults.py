@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-KINDS: Final = ("status", "delay", "reset", "lost")
+KINDS: Final = ("status", "delay", "reset", "lost", "half")
 _KNOWN: Final = frozenset(
-    {"path", "match", "times", "probability", "kind", "status", "headers", "body", "seconds", "when"}
+    {"path", "match", "times", "probability", "kind", "status", "headers", "body", "seconds", "up_to", "when"}
 )
 _CODES: Final[Mapping[int, str]] = {
     400: "BadParams",
@@ -26,9 +26,10 @@ _CODES: Final[Mapping[int, str]] = {
 class Fault:
     """What happens to requests whose path is `path` ("*": any) and whose body has all that `match` names.
 
-    "status" answers without acting; "delay" waits `seconds`, before acting or (`when: "after"`) between acting and
-    answering; "reset" cuts the connection without acting; "lost" acts, then cuts it. `times` counts down, None is for
-    ever; `probability` lets some requests pass, which don't count.
+    "status" answers without acting, or (`when: "after"`) in spite of having acted; "delay" waits `seconds`, or anything
+    from there to `up_to`, before acting or (`when: "after"`) between acting and answering; "reset" cuts the connection
+    without acting; "lost" acts, then cuts it; "half" acts, and cuts it in the middle of the answer. `times` counts
+    down, None is for ever; `probability` lets some requests pass, which don't count.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     seconds: float = 0.0
+    up_to: float | None = None
     when: str = "before"
     hits: int = 0
 
@@ -86,6 +88,10 @@ class Faults:
                 return fault
         return None
 
+    def pause(self, fault: Fault) -> float:
+        """For how many seconds a delay holds one request."""
+        return fault.seconds if fault.up_to is None else self._random.uniform(fault.seconds, fault.up_to)
+
     def clear(self) -> None:
         self._faults.clear()
 
@@ -117,6 +123,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "status": (int,),
     "headers": (dict, type(None)),
     "seconds": (int, float),
+    "up_to": (int, float, type(None)),
 }
 
 

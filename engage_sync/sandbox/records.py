@@ -14,7 +14,7 @@ class Record:
     """`monotonic` and `finished` are seconds of this host's monotonic clock.
 
     `status` is None while the request is under way, and stays so where the connection was cut; `fault` names what was
-    done to it; `acted` says whether it changed anything.
+    done to it; `acted` says whether it changed anything, and `turn` which request in the order of acting it was.
     """
 
     sequence: int
@@ -27,6 +27,7 @@ class Record:
     finished: float | None = None
     fault: str | None = None
     acted: bool = False
+    turn: int | None = None
 
     def shown(self) -> dict[str, Any]:
         return {
@@ -39,6 +40,7 @@ class Record:
             "status": self.status,
             "fault": self.fault,
             "acted": self.acted,
+            "turn": self.turn,
             "body": _readable(self.body),
         }
 
@@ -50,6 +52,7 @@ class Records:
         self._limit = max(1, limit)
         self._kept: list[Record] = []
         self._dropped = 0
+        self._acted = 0
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def __len__(self) -> int:
@@ -64,6 +67,10 @@ class Records:
             del self._kept[:surplus]
             self._dropped += surplus
         return record
+
+    def act(self, record: Record) -> None:
+        self._acted += 1
+        record.acted, record.turn = True, self._acted
 
     def finish(self, record: Record, status: int | None, monotonic: float) -> None:
         record.status = status

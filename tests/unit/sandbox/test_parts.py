@@ -55,6 +55,14 @@ def test_fault_may_be_rare() -> None:
     assert 200 < sum(faults.take("/a", {}) is not None for _ in range(1000)) < 300
 
 
+def test_delays_lie_within_their_bounds() -> None:
+    faults = Faults(seed=1)
+    fault = faults.add({"kind": "delay", "seconds": 0.5, "up_to": 8.0})
+    drawn = [faults.pause(fault) for _ in range(1000)]
+    assert 0.5 <= min(drawn) < 1.0 < 7.5 < max(drawn) <= 8.0
+    assert faults.pause(faults.add({"kind": "delay", "seconds": 0.25})) == 0.25
+
+
 @pytest.mark.parametrize(
     ("description", "problem"),
     [

@@ -188,13 +188,16 @@ ENDPOINTS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["status", "delay", "reset", "lost"])
+@pytest.mark.parametrize("kind", ["status", "delay", "reset", "lost", "half"])
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
 def test_every_endpoint_can_fail(server: SandboxServer, method: str, path: str, kind: str) -> None:
     server.add_faults({"kind": kind, "path": path, "times": 1, "status": 503, "seconds": 0.001})
     body = GOOD[path] if method == "POST" else None
     if kind in ("reset", "lost"):
         with pytest.raises(ConnectionError):
+            ask(server, method, path, body)
+    elif kind == "half":
+        with pytest.raises(http.client.IncompleteRead):
             ask(server, method, path, body)
     else:
         assert (ask(server, method, path, body)[0] == 503) is (kind == "status")
@@ -243,6 +246,38 @@ def test_connection_is_cut_before_or_after_acting(server: SandboxServer, kind: s
     assert update(server)[0] == 200
     assert [(each["status"], each["fault"]) for each in server.requests()] == [(None, kind), (200, None)]
     assert server.summary()["requests"] == {USERS_UPDATE: {"200": 1, "cut": 1}}
+
+
+def test_answer_ends_in_its_middle_after_acting(server: SandboxServer) -> None:
+    server.add_faults({"kind": "half", "times": 1})
+    with pytest.raises(http.client.IncompleteRead) as cut:
+        update(server)
+    assert cut.value.partial
+    assert len(server.users()) == 1
+    assert [(each["status"], each["fault"]) for each in server.requests()] == [(None, "half")]
+
+
+@pytest.mark.parametrize(("when", "users"), [("before", 0), ("after", 1)])
+def test_error_is_answered_before_or_in_spite_of_acting(server: SandboxServer, when: str, users: int) -> None:
+    server.add_faults({"kind": "status", "status": 503, "when": when})
+    assert update(server)[0] == 503
+    assert len(server.users()) == users
+    assert server.requests()[0]["acted"] is bool(users)
+
+
+def test_turns_are_those_of_acting_not_of_arriving(server: SandboxServer) -> None:
+    server.add_faults({"kind": "delay", "seconds": 0.1, "match": {"email": "slow@x.io"}})
+    slow = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    slow.request("POST", USERS_UPDATE, b'{"email": "slow@x.io"}', KEY)
+    assert ask(server, "GET", "/sandbox/requests")[0] == 200
+    while not server.requests():
+        time.sleep(0.001)
+    assert update(server)[0] == 200
+    assert slow.getresponse().status == 200
+    slow.close()
+    assert update(server, email="none")[0] == 400
+    turns = [(each["body"]["email"], each["turn"]) for each in server.requests()]
+    assert turns == [("slow@x.io", 2), ("a@x.io", 1), ("none", None)]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
