@@ -5,6 +5,7 @@ Everything below the use cases takes a `Connection` and never commits. Sessions 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -22,6 +23,13 @@ from engage_sync.settings import Settings
 
 _IDLE_SECONDS = 2.0
 _KEEPALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+# The same from the server's side, which would else keep the locks of a host that lost its power for two hours.
+_NOTICE_DEATH = """
+    SELECT set_config('tcp_keepalives_idle', '3', false), set_config('tcp_keepalives_interval', '2', false),
+           set_config('tcp_keepalives_count', '2', false), set_config('tcp_user_timeout', '7s', false)
+"""
+# While it is busy, a server process looks no further: it would go on for a process that was killed, with its locks.
+_LOOK_FOR_CLIENT = "SELECT set_config('client_connection_check_interval', '2s', false)"
 
 
 def database_url(settings: Settings, *, direct: bool = False) -> str:
@@ -61,7 +69,7 @@ def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-s
             "options": "-c timezone=UTC -c jit=off",
         },
     )
-    event.listen(engine, "connect", _prepare_sooner)
+    event.listen(engine, "connect", _set_up)
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _ping_after_idling)
     return engine
@@ -85,7 +93,7 @@ def cancel_statements(engine: Engine) -> int:
 def connect_directly(url: str, *, application: str) -> psycopg.Connection[Any]:
     """A connection of one's own, outside the pool, in autocommit, that notices a lost server within seconds."""
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             make_url(url).set(drivername="postgresql").render_as_string(hide_password=False),
             autocommit=True,
             application_name=application,
@@ -93,6 +101,8 @@ def connect_directly(url: str, *, application: str) -> psycopg.Connection[Any]:
             options="-c timezone=UTC",
             **_KEEPALIVE,
         )
+        _notice_death(connection)
+        return connection
     except psycopg.OperationalError as failure:
         raise unavailable(failure) from failure
 
@@ -126,6 +136,17 @@ def _ping_after_idling(connection: Any, record: Any, _proxy: Any) -> None:
         raise sqlalchemy.exc.InvalidatePoolError from failure
 
 
-def _prepare_sooner(connection: psycopg.Connection[Any], _record: Any) -> None:
+def _set_up(connection: psycopg.Connection[Any], _record: Any) -> None:
     # Hot statements run thousands of times on one connection; planning them each time costs more than running them.
     connection.prepare_threshold = 3
+    connection.autocommit = True
+    _notice_death(connection)
+    connection.autocommit = False
+
+
+def _notice_death(connection: psycopg.Connection[Any]) -> None:
+    """Let the server end this session, and whatever it is at, within seconds of the death of its process or host."""
+    connection.execute(_NOTICE_DEATH)
+    # Not every system that a server runs on can look while it is busy.
+    with contextlib.suppress(psycopg.errors.InvalidParameterValue):
+        connection.execute(_LOOK_FOR_CLIENT)
