@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engage_sync import errors
@@ -114,19 +114,21 @@ def _setting_problems(workspace: Workspace, config: DestinationConfig) -> list[e
 
 
 def connect(settings: Settings) -> Engine:
-    """An engine on a database with the newest schema. Raises errors.DatabaseUnavailable.
+    """An engine on a database whose schema we can work on. Raises errors.DatabaseUnavailable, errors.SchemaTooNew.
 
     The embedded server's database and an empty one are brought up to date here; another one is its operator's, who
     runs `engage-sync migrate`.
     """
-    engine = database.create_engine(database.database_url(settings), pool_size=settings.database_pool)
+    engine = database.create_engine(
+        database.database_url(settings), pool_size=settings.database_pool, revision=migrate.head_revision() or ""
+    )
     try:
         with engine.connect() as connection:
             revision = migrate.current_revision(connection)
         if revision != migrate.head_revision() and (settings.database_url is None or revision is None):
             migrate.upgrade(engine)
         with engine.connect() as connection:
-            migrate.require_current(connection)
+            migrate.require_compatible(connection)
     except (OperationalError, InterfaceError) as failure:
         raise database.unavailable(failure) from failure
     return engine
@@ -138,7 +140,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
     workspace = load(settings)
     engine = connect(settings)
     try:
-        with engine.begin() as connection:
+        with _beginning(engine) as connection:
             migrate.ensure_partitions(connection)
             sources = ensure_sources(connection, [source.slug for source in workspace.sources])
             destinations = destinations_table.ensure(connection, [config.slug for config in workspace.destinations])
@@ -155,6 +157,16 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
         )
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _beginning(engine: Engine) -> Iterator[Connection]:
+    """A transaction; what keeps the database from it is said in one sentence, as by `connect`."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (OperationalError, InterfaceError) as failure:
+        raise database.unavailable(failure) from failure
 
 
 def _routes(workspace: Workspace, sources: Mapping[str, int], destinations: Mapping[str, int]) -> Routes:

@@ -21,7 +21,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from engage_sync import clock, errors, waiting
 from engage_sync.database import channels, locks, migrate
@@ -50,6 +50,8 @@ _POLL = 1.0
 _LEADER_RETRY = 2.0
 # How long a definition that failed waits before it is tried again.
 _FIRST_WAIT, _LONGEST_WAIT = 60.0, 3600.0
+# And one that failed as the database's disk was full, each time: room is made at any moment.
+_WAIT_FOR_ROOM = 10.0
 # How long the resolver waits for a turn of real time to end before it goes on beside it, and the reverse.
 _LONGEST_TURN = 0.03
 # Definitions that are computed alone at the same time, each with a connection of its own.
@@ -189,7 +191,7 @@ class Scheduler:
             return report
         except (DBAPIError, errors.EngageSyncError) as failure:
             # It stays due; what ends here is the database's trouble.
-            log.error("job_failed", job=f"computing {definition.key}", reason=str(failure).splitlines()[0])
+            log.error("job_failed", job=f"computing {definition.key}", reason=_reason(failure))
             return None
 
     def _learn(self, definition: StoredDefinition, report: RunReport) -> None:
@@ -197,6 +199,9 @@ class Scheduler:
         known = (definition.id, definition.version)
         if report.error is None:
             self._tries.pop(known, None)
+            return
+        if report.is_full:
+            self._tries[known] = (time.monotonic() + _WAIT_FOR_ROOM, 0.0)
             return
         _, waited = self._tries.get(known, (0.0, 0.0))
         waits = min(2 * waited, _LONGEST_WAIT) or _FIRST_WAIT
@@ -266,7 +271,7 @@ class Scheduler:
             try:
                 await once()
             except (DBAPIError, errors.DatabaseUnavailable) as failure:
-                log.warning("database_unavailable", job=channel, reason=str(failure).splitlines()[0])
+                log.warning("database_unavailable", job=channel, reason=_reason(failure))
                 await waiting.first(done, seconds=_POLL)
             await self._listener.wait(channel, _POLL, done)
 
@@ -313,7 +318,7 @@ class Scheduler:
             try:
                 await asyncio.to_thread(job)
             except (DBAPIError, errors.EngageSyncError) as failure:
-                log.error("job_failed", job=job.__name__, reason=str(failure).splitlines()[0])
+                log.error("job_failed", job=job.__name__, reason=_reason(failure))
 
         return run
 
@@ -352,6 +357,11 @@ class Scheduler:
         if hold is not None or is_new:
             return True
         return definition not in self._at_once and is_due(cron, state.swept_to, now)
+
+
+def _reason(failure: Exception) -> str:
+    is_trouble = isinstance(failure, (OperationalError, InterfaceError))
+    return str(database.unavailable(failure) if is_trouble else failure).splitlines()[0]
 
 
 def is_due(cron: str, swept_to: datetime | None, now: datetime) -> bool:

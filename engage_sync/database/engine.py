@@ -21,6 +21,9 @@ from engage_sync import errors
 from engage_sync.database import embedded
 from engage_sync.settings import Settings
 
+_DISK_FULL = "53100"
+# SQLSTATE classes of what comes instead of an answer: no connection, no such user or database, no room for one more.
+_UNREACHABLE = ("08", "28", "3D", "57", "53300")
 _IDLE_SECONDS = 2.0
 _KEEPALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 # The same from the server's side, which would else keep the locks of a host that lost its power for two hours.
@@ -43,8 +46,11 @@ def database_url(settings: Settings, *, direct: bool = False) -> str:
     return embedded.start(settings.home)
 
 
-def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-sync") -> Engine:
-    """An engine for a Postgres URL (`postgresql://…`), with JSON by orjson and every session in UTC."""
+def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-sync", revision: str = "") -> Engine:
+    """An engine for a Postgres URL (`postgresql://…`), with JSON by orjson and every session in UTC.
+
+    `revision` is the schema that this process is made for, so that `doctor` finds those that run an old version.
+    """
     try:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
     except sqlalchemy.exc.ArgumentError:
@@ -65,7 +71,9 @@ def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-s
             **_KEEPALIVE,
             "connect_timeout": 10,
             # The process's own, by which it finds its statements again (cancel_statements).
-            "application_name": f"{application} {socket.gethostname()[:30]} {os.getpid()}",
+            "application_name": f"{application} {revision} {socket.gethostname()[:24]} {os.getpid()}".replace(
+                "  ", " "
+            ),
             "options": "-c timezone=UTC -c jit=off",
         },
     )
@@ -110,10 +118,28 @@ def connect_directly(url: str, *, application: str) -> psycopg.Connection[Any]:
 def unavailable(failure: BaseException) -> errors.DatabaseUnavailable:
     """One line for a person, without the password that a driver's message might carry."""
     reason = str(getattr(failure, "orig", failure)).strip().splitlines()
+    if is_full(failure):
+        return errors.DatabaseUnavailable(
+            f"The database's disk is full: {reason[0]}. Make room where Postgres keeps its data (the embedded one in"
+            " ENGAGE_SYNC_HOME); nothing is lost, and a running daemon goes on by itself."
+        )
+    if not (_sqlstate(failure) or "08").startswith(_UNREACHABLE):
+        return errors.DatabaseUnavailable(f"Postgres could not do it: {reason[0]}.")
     return errors.DatabaseUnavailable(
         f"Postgres can't be reached: {reason[0] if reason else type(failure).__name__}. "
         "Check ENGAGE_SYNC_DATABASE_URL, or unset it to use the embedded server."
     )
+
+
+def is_full(failure: BaseException) -> bool:
+    """Whether Postgres has no room on its disk: it says nothing of what was asked of it."""
+    # A connection that fails before it is one has no SQLSTATE.
+    return _sqlstate(failure) == _DISK_FULL or "No space left on device" in str(failure)
+
+
+def _sqlstate(failure: BaseException) -> str | None:
+    found: str | None = getattr(getattr(failure, "orig", failure), "sqlstate", None)
+    return found
 
 
 def _dump(value: Any) -> str:

@@ -88,6 +88,8 @@ installation = Table(
     Column("privacy_check", Uuid),
     # Calls of suppressed people that were dropped, by nobody's name.
     Column("suppressed_calls", BigInteger, nullable=False, server_default=text("0")),
+    # The oldest revision whose processes may run on this schema (database/migrate).
+    Column("compatible_since", Text),
 )
 
 # --- 1. facts come in (written by ingest/) ------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from engage_sync.delivery.report import Report
 from engage_sync.delivery.retry import GiveUp, Policy, RetryAt
 from engage_sync.delivery.roads import Roads
 from engage_sync.delivery.settler import Flushed, Settler
-from engage_sync.delivery.transactions import PASSING, Transactions
+from engage_sync.delivery.transactions import PASSING, Transactions, why
 from engage_sync.delivery.transport import Transport
 from engage_sync.delivery.work import InHand, Job, Lane, Parcel
 from engage_sync.delivery.yielding import Yielding
@@ -218,7 +218,7 @@ class Line:
             if paced == 0:
                 longest = self._yielding.rest()
         except PASSING as failure:
-            log.warning("claim_failed", destination=self._destination.slug, reason=type(failure).__name__)
+            log.warning("claim_failed", destination=self._destination.slug, reason=why(failure))
             await waiting.first(stop, seconds=_DATABASE_RETRY * (0.5 + random.random()))
             return
         await waiting.first(self._wake, stop, seconds=longest)
