@@ -18,12 +18,11 @@ from typing import Any, TypeVar
 
 import psycopg
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from engage_sync import clock, errors, waiting
+from engage_sync import errors, waiting
 from engage_sync.database import channels, locks, migrate
 from engage_sync.database import engine as database
 from engage_sync.database.listener import Listener
@@ -47,6 +46,7 @@ T = TypeVar("T")
 _ASK_EVERY = 5.0
 # How often the edges of real-time definitions are swept, and the longest that a lost notification delays anything.
 _POLL = 1.0
+_FORGET_EVERY, _UPKEEP_EVERY = 60.0, 3600.0
 _LEADER_RETRY = 2.0
 # How long a definition that failed waits before it is tried again.
 _FIRST_WAIT, _LONGEST_WAIT = 60.0, 3600.0
@@ -245,25 +245,15 @@ class Scheduler:
         ending = asyncio.create_task(waiting.first(stop, lost))
         done = asyncio.Event()
         ending.add_done_callback(lambda _: done.set())
-        timer = AsyncIOScheduler(timezone="UTC")
-        timer.add_job(
-            self._guarded(self.run_due),
-            "interval",
-            seconds=_ASK_EVERY,
-            max_instances=1,
-            coalesce=True,
-            next_run_time=clock.now(),
-        )
-        timer.add_job(self._guarded(self._forget), "interval", minutes=1, max_instances=1, coalesce=True)
-        timer.add_job(self._guarded(self._upkeep), "interval", hours=1, max_instances=1, coalesce=True)
-        timer.start()
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._every(_ASK_EVERY, self.run_due, done), name="what is due")
+                tasks.create_task(self._every(_FORGET_EVERY, self._forget, done, at_once=False), name="forgetting")
+                tasks.create_task(self._every(_UPKEEP_EVERY, self._upkeep, done, at_once=False), name="upkeep")
                 tasks.create_task(self._watch(leadership, lost, done), name="leadership")
                 tasks.create_task(self._loop(channels.INBOX, self._resolve_all, done), name="resolver")
                 tasks.create_task(self._loop(channels.TOUCHES, self._real_time, done), name="realtime")
         finally:
-            timer.shutdown(wait=False)
             ending.cancel()
 
     async def _loop(self, channel: str, once: Callable[[], Awaitable[None]], done: asyncio.Event) -> None:
@@ -313,14 +303,29 @@ class Scheduler:
                 return
             await waiting.first(done, seconds=_POLL)
 
-    def _guarded(self, job: Callable[[], Any]) -> Callable[[], Awaitable[None]]:
-        async def run() -> None:
-            try:
-                await asyncio.to_thread(job)
-            except (DBAPIError, errors.EngageSyncError) as failure:
-                log.error("job_failed", job=job.__name__, reason=_reason(failure))
+    async def _every(
+        self, seconds: float, job: Callable[[], Any], done: asyncio.Event, *, at_once: bool = True
+    ) -> None:
+        """Run a job again and again, by the monotonic clock: the host's own may jump by hours.
 
-        return run
+        What is under way at the end is left to end by itself.
+        """
+        if not at_once:
+            await waiting.first(done, seconds=seconds)
+        while not done.is_set():
+            running = asyncio.create_task(self._guarded(job))
+            ending = asyncio.create_task(done.wait())
+            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
+            if running.done():
+                running.result()
+            await waiting.first(done, seconds=seconds)
+
+    async def _guarded(self, job: Callable[[], Any]) -> None:
+        try:
+            await asyncio.to_thread(job)
+        except (DBAPIError, errors.EngageSyncError) as failure:
+            log.error("job_failed", job=job.__name__, reason=_reason(failure))
 
     def _upkeep(self) -> None:
         with self._engine.begin() as connection:

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Engine, text
 from engage_sync import errors
 
 # The oldest revision whose processes can work on the newest schema: what came since only added to it. A migration that
-# takes away, or changes the meaning of what is there, sets it to its own revision, a release after nobody needs that
-# any more (docs/decisions/0024-rolling-upgrades.md).
+# takes away, or changes the meaning of what is there, sets it to the first revision that gets along without that
+# (docs/decisions/0024-rolling-upgrades.md).
 COMPATIBLE_SINCE = "0016"
 _COMPATIBLE_SINCE = text("SELECT compatible_since FROM installation")
 

@@ -12,23 +12,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from engage_sync.database import migrate
+from engage_sync.database.tables import metadata
 from engage_sync.sandbox.server import SandboxServer
 from tests.factories.processes import WRITE_KEY, Fleet, eventually
-
-# What a release to come might add, to each table at once: a column, with and without a default.
-FUTURE = """
-    DO $$
-    DECLARE name text;
-    BEGIN
-      FOR name IN SELECT tablename FROM pg_tables
-                  WHERE schemaname = 'public' AND tablename <> 'alembic_version' AND tablename !~ '_(p[0-9]+|default)$'
-      LOOP
-        EXECUTE format('ALTER TABLE %I ADD COLUMN future text, ADD COLUMN sooner integer NOT NULL DEFAULT 1', name);
-      END LOOP;
-    END $$;
-    CREATE TABLE future (id bigint PRIMARY KEY);
-    UPDATE alembic_version SET version_num = '9999';
-"""
 
 
 @pytest.fixture
@@ -44,6 +30,18 @@ def fleet(database_url: str, sandbox: SandboxServer, free_port: int) -> Iterator
     yield made
     made.close()
     shutil.rmtree(folder)
+
+
+def a_release_to_come_adds(engine: Engine) -> None:
+    """To each table a column with a default and one without, and a table of its own; nothing is taken away."""
+    for table in metadata.tables:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                f"ALTER TABLE {table} ADD COLUMN future text, ADD COLUMN sooner integer NOT NULL DEFAULT 1"
+            )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE future (id bigint PRIMARY KEY)")
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
 
 def bought(fleet: Fleet, sandbox: SandboxServer, *emails: str) -> None:
@@ -63,15 +61,13 @@ def test_old_processes_go_on_on_a_newer_schema_as_long_as_it_says_that_they_may(
     processes = [fleet.start(role, waits=False) for role in ("serve", "schedule", "deliver")]
     fleet.until_started(*processes)
     # Often enough for every statement to be prepared.
-    for number in range(8):
+    for number in range(6):
         bought(fleet, sandbox, f"before{number}@x.io")
-    with engine.begin() as connection:
-        connection.exec_driver_sql(FUTURE)
-    for number in range(8):
+    a_release_to_come_adds(engine)
+    for number in range(6):
         bought(fleet, sandbox, f"after{number}@x.io")
     assert httpx.get(f"http://127.0.0.1:{fleet.port}/health/ready").status_code == 200
     assert "bought" in fleet.run("audiences").stdout, "one that starts now goes on, too"
-    assert "The database is at revision 9999" in fleet.run("migrate").stdout
     said = fleet.run("doctor").stdout
     assert f"newer than this version's {migrate.head_revision()}" in said
     assert all(f"process {process.pid} " in said for process in processes)
