@@ -12,6 +12,8 @@ from datetime import timedelta
 
 import structlog
 from prometheus_client import CollectorRegistry
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from engage_sync import errors, supervisor, waiting
 from engage_sync.api.app import create_app
@@ -21,7 +23,7 @@ from engage_sync.api.credentials import SourceRef, WebhookSource
 from engage_sync.api.health import Readiness
 from engage_sync.api.metrics import AcceptMetrics, DatabaseGauges, read_gauges
 from engage_sync.api.server import SECONDS_TO_FINISH, listen, server
-from engage_sync.database import channels
+from engage_sync.database import channels, keeping, migrate
 from engage_sync.database import engine as database
 from engage_sync.database.listener import Listener
 from engage_sync.runtime import Runtime, load, runtime
@@ -33,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 ROLES = ("serve", "schedule", "deliver")
 _DATABASE_RETRY = 2.0
+_LOOK_AT_SCHEMA = 2.0
 
 
 def run(settings: Settings, roles: Collection[str], *, apart: Collection[str] = ()) -> None:
@@ -66,6 +69,25 @@ async def _run(settings: Settings, roles: Collection[str], apart: Collection[str
             await waiting.first(stop, seconds=_DATABASE_RETRY)
 
 
+async def _watch_schema(engine: Engine, stop: asyncio.Event, too_new: list[errors.SchemaTooNew]) -> None:
+    """Stop when somebody migrated the database to what this version can't work on; the reason is in `too_new`."""
+
+    def look() -> None:
+        with engine.connect() as connection:
+            migrate.require_compatible(connection)
+
+    while not stop.is_set():
+        try:
+            await asyncio.to_thread(look)
+        except errors.SchemaTooNew as failure:
+            too_new.append(failure)
+            stop.set()
+        except (errors.DatabaseUnavailable, SQLAlchemyError):
+            # Whoever needs it says so.
+            pass
+        await waiting.first(stop, seconds=_LOOK_AT_SCHEMA)
+
+
 async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection[str], stop: asyncio.Event) -> None:
     """One task group owns every part; the death of one stops the process loudly. A role apart is started again.
 
@@ -74,8 +96,12 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
     settings = parts.settings
     direct = database.database_url(settings, direct=True)
     listener = Listener(direct, [channels.INBOX, channels.TOUCHES, channels.OUTBOX])
+    too_new: list[errors.SchemaTooNew] = []
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_watch_schema(parts.engine, stop, too_new), name="schema")
         tasks.create_task(supervisor.end_with_parent(stop), name="parent")
+        if settings.database_url is None:
+            tasks.create_task(keeping.keep_running(settings.home, stop), name="embedded server")
         starting = {role: asyncio.Event() for role in apart}
         for role, started in starting.items():
             running = supervisor.keep_running(role, settings.workspace.resolve(), started, stop)
@@ -99,6 +125,8 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
             tasks.create_task(deliverer.run(stop), name="deliverer")
         supervisor.say_started()
         log.info("started", roles=sorted(roles), port=settings.port if "serve" in roles else None)
+    if too_new:
+        raise too_new[0]
     log.info("stopped")
 
 

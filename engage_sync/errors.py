@@ -6,6 +6,7 @@
     ├── QueryInvalid                 (2) problems in one query, each at a line and column
     ├── NotFound                     (1) no such definition, profile, destination, dead letter
     ├── DatabaseUnavailable          (1) Postgres can't be reached, or a migration is missing
+    ├── SchemaTooNew                 (1) a newer version's schema, on which this one can't work
     ├── CallInvalid                  (1) a Segment call that can't be stored; says which field and why
     │   ├── CallTooLarge             (1) over the size limits of the tracking API
     │   └── Unauthorized             (1) an unknown write key, or a wrong secret
@@ -72,6 +73,10 @@ class NotFound(EngageSyncError):
 
 
 class DatabaseUnavailable(EngageSyncError):
+    pass
+
+
+class SchemaTooNew(EngageSyncError):
     pass
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engage_sync import clock, errors
+from engage_sync.database import embedded, migrate
 from engage_sync.database import engine as database
-from engage_sync.database import migrate
 from engage_sync.definitions.model import DEFAULT_GUARD, DestinationConfig, Guard, Workspace
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
@@ -40,9 +40,20 @@ _HELD = text(
     ORDER BY definitions.key
     """
 )
+# By the names of their connections (database/engine).
+_PROCESSES = text(
+    """
+    SELECT DISTINCT found[1] AS revision, found[2] AS host, found[3] AS process
+    FROM pg_stat_activity,
+         regexp_match(application_name, '^engage-sync ([0-9]+) ([^ ]+) ([0-9]+)$') AS found
+    WHERE datname = current_database() AND found[1] <> :revision
+    ORDER BY host, process
+    """
+)
 _SOURCES = text("SELECT id, slug FROM sources WHERE slug = ANY(CAST(:slugs AS text[]))")
 _MINIMUM_VERSION = 150_000
 _MAX_DRIFT = 5.0
+_LEAST_FREE = 2**30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +79,14 @@ def examine(settings: Settings) -> list[Finding]:
         engine = database.create_engine(database.database_url(settings), application="engage-sync doctor")
         with engine.connect() as connection:
             findings.extend(_database(connection, settings))
-            if workspace and migrate.current_revision(connection) == migrate.head_revision():
+            if workspace and _schema(connection).ok:
                 findings.extend(_inputs(connection, workspace))
         engine.dispose()
     except (errors.EngageSyncError, OperationalError, InterfaceError) as failure:
         known = failure if isinstance(failure, errors.EngageSyncError) else database.unavailable(failure)
         findings.append(Finding(check="database", ok=False, detail=str(known)))
+    if settings.database_url is None:
+        findings.append(_disk(settings))
     for config in workspace.destinations if workspace else ():
         findings.append(_destination(config, workspace.limits if workspace else {}))
     return findings
@@ -93,28 +106,33 @@ def _destination(config: DestinationConfig, limits: Mapping[str, int]) -> Findin
     return Finding(check=f"destination {config.slug}", ok=True, detail=detail)
 
 
+def _disk(settings: Settings) -> Finding:
+    free = embedded.free_space(settings.home)
+    detail = f"{free / 2**30:,.1f} GB free where the embedded Postgres keeps its data, {settings.home}"
+    if free < _LEAST_FREE:
+        detail += ": make room there, before it can store nothing more"
+    return Finding(check="disk", ok=free >= _LEAST_FREE, detail=detail)
+
+
 def _database(connection: Connection, settings: Settings) -> list[Finding]:
     number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
-    revision, head = migrate.current_revision(connection), migrate.head_revision()
+    revision = migrate.current_revision(connection)
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     drift = abs((clock.now() - now).total_seconds())
     found = [
         Finding(
             check="postgres", ok=number >= _MINIMUM_VERSION, detail=f"version {number // 10000}; 15 or newer is needed"
         ),
-        Finding(
-            check="schema",
-            ok=revision == head,
-            detail=f"revision {revision}" if revision == head else f"{revision}, not {head}: run engage-sync migrate",
-        ),
+        _schema(connection),
         Finding(
             check="clock",
             ok=drift < _MAX_DRIFT,
             detail=f"{drift:.1f} s from the database's; instants are the database's, so nothing depends on it",
         ),
     ]
-    if revision != head:
+    if not found[1].ok:
         return found
+    found.extend(_old_processes(connection, revision))
     paused = connection.execute(text("SELECT slug, paused_reason FROM destinations WHERE paused_at IS NOT NULL"))
     found.extend(
         Finding(check=f"destination {row.slug}", ok=False, detail=f"paused: {row.paused_reason}") for row in paused
@@ -150,6 +168,29 @@ def _database(connection: Connection, settings: Settings) -> list[Finding]:
         for row in connection.execute(_UNKNOWN)
     )
     return [*found, *_privacy(connection, settings)]
+
+
+def _schema(connection: Connection) -> Finding:
+    revision = migrate.current_revision(connection)
+    detail = f"revision {revision}"
+    try:
+        migrate.require_compatible(connection)
+    except errors.EngageSyncError as failure:
+        return Finding(check="schema", ok=False, detail=str(failure))
+    if migrate.is_newer(connection):
+        detail += f", newer than this version's {migrate.head_revision()}, which gets along with it"
+    return Finding(check="schema", ok=True, detail=detail)
+
+
+def _old_processes(connection: Connection, revision: str | None) -> Iterator[Finding]:
+    """Processes of another version than the schema's: they go on, and are to be replaced."""
+    for row in connection.execute(_PROCESSES, {"revision": revision}):
+        yield Finding(
+            check="version",
+            ok=True,
+            detail=f"process {row.process} on {row.host} is made for revision {row.revision}: restart it with the new"
+            " version",
+        )
 
 
 def _privacy(connection: Connection, settings: Settings) -> list[Finding]:

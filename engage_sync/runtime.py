@@ -114,19 +114,21 @@ def _setting_problems(workspace: Workspace, config: DestinationConfig) -> list[e
 
 
 def connect(settings: Settings) -> Engine:
-    """An engine on a database with the newest schema. Raises errors.DatabaseUnavailable.
+    """An engine on a database whose schema we can work on. Raises errors.DatabaseUnavailable, errors.SchemaTooNew.
 
     The embedded server's database and an empty one are brought up to date here; another one is its operator's, who
     runs `engage-sync migrate`.
     """
-    engine = database.create_engine(database.database_url(settings), pool_size=settings.database_pool)
+    engine = database.create_engine(
+        database.database_url(settings), pool_size=settings.database_pool, revision=migrate.head_revision() or ""
+    )
     try:
         with engine.connect() as connection:
             revision = migrate.current_revision(connection)
         if revision != migrate.head_revision() and (settings.database_url is None or revision is None):
             migrate.upgrade(engine)
         with engine.connect() as connection:
-            migrate.require_current(connection)
+            migrate.require_compatible(connection)
     except (OperationalError, InterfaceError) as failure:
         raise database.unavailable(failure) from failure
     return engine

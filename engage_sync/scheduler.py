@@ -18,12 +18,11 @@ from typing import Any, TypeVar
 
 import psycopg
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from engage_sync import clock, errors, waiting
+from engage_sync import errors, waiting
 from engage_sync.database import channels, locks, migrate
 from engage_sync.database import engine as database
 from engage_sync.database.listener import Listener
@@ -47,9 +46,12 @@ T = TypeVar("T")
 _ASK_EVERY = 5.0
 # How often the edges of real-time definitions are swept, and the longest that a lost notification delays anything.
 _POLL = 1.0
+_FORGET_EVERY, _UPKEEP_EVERY = 60.0, 3600.0
 _LEADER_RETRY = 2.0
 # How long a definition that failed waits before it is tried again.
 _FIRST_WAIT, _LONGEST_WAIT = 60.0, 3600.0
+# And one that failed as the database's disk was full, each time: room is made at any moment.
+_WAIT_FOR_ROOM = 10.0
 # How long the resolver waits for a turn of real time to end before it goes on beside it, and the reverse.
 _LONGEST_TURN = 0.03
 # Definitions that are computed alone at the same time, each with a connection of its own.
@@ -189,7 +191,7 @@ class Scheduler:
             return report
         except (DBAPIError, errors.EngageSyncError) as failure:
             # It stays due; what ends here is the database's trouble.
-            log.error("job_failed", job=f"computing {definition.key}", reason=str(failure).splitlines()[0])
+            log.error("job_failed", job=f"computing {definition.key}", reason=_reason(failure))
             return None
 
     def _learn(self, definition: StoredDefinition, report: RunReport) -> None:
@@ -197,6 +199,9 @@ class Scheduler:
         known = (definition.id, definition.version)
         if report.error is None:
             self._tries.pop(known, None)
+            return
+        if report.is_full:
+            self._tries[known] = (time.monotonic() + _WAIT_FOR_ROOM, 0.0)
             return
         _, waited = self._tries.get(known, (0.0, 0.0))
         waits = min(2 * waited, _LONGEST_WAIT) or _FIRST_WAIT
@@ -240,25 +245,15 @@ class Scheduler:
         ending = asyncio.create_task(waiting.first(stop, lost))
         done = asyncio.Event()
         ending.add_done_callback(lambda _: done.set())
-        timer = AsyncIOScheduler(timezone="UTC")
-        timer.add_job(
-            self._guarded(self.run_due),
-            "interval",
-            seconds=_ASK_EVERY,
-            max_instances=1,
-            coalesce=True,
-            next_run_time=clock.now(),
-        )
-        timer.add_job(self._guarded(self._forget), "interval", minutes=1, max_instances=1, coalesce=True)
-        timer.add_job(self._guarded(self._upkeep), "interval", hours=1, max_instances=1, coalesce=True)
-        timer.start()
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._every(_ASK_EVERY, self.run_due, done), name="what is due")
+                tasks.create_task(self._every(_FORGET_EVERY, self._forget, done, at_once=False), name="forgetting")
+                tasks.create_task(self._every(_UPKEEP_EVERY, self._upkeep, done, at_once=False), name="upkeep")
                 tasks.create_task(self._watch(leadership, lost, done), name="leadership")
                 tasks.create_task(self._loop(channels.INBOX, self._resolve_all, done), name="resolver")
                 tasks.create_task(self._loop(channels.TOUCHES, self._real_time, done), name="realtime")
         finally:
-            timer.shutdown(wait=False)
             ending.cancel()
 
     async def _loop(self, channel: str, once: Callable[[], Awaitable[None]], done: asyncio.Event) -> None:
@@ -266,7 +261,7 @@ class Scheduler:
             try:
                 await once()
             except (DBAPIError, errors.DatabaseUnavailable) as failure:
-                log.warning("database_unavailable", job=channel, reason=str(failure).splitlines()[0])
+                log.warning("database_unavailable", job=channel, reason=_reason(failure))
                 await waiting.first(done, seconds=_POLL)
             await self._listener.wait(channel, _POLL, done)
 
@@ -308,14 +303,29 @@ class Scheduler:
                 return
             await waiting.first(done, seconds=_POLL)
 
-    def _guarded(self, job: Callable[[], Any]) -> Callable[[], Awaitable[None]]:
-        async def run() -> None:
-            try:
-                await asyncio.to_thread(job)
-            except (DBAPIError, errors.EngageSyncError) as failure:
-                log.error("job_failed", job=job.__name__, reason=str(failure).splitlines()[0])
+    async def _every(
+        self, seconds: float, job: Callable[[], Any], done: asyncio.Event, *, at_once: bool = True
+    ) -> None:
+        """Run a job again and again, by the monotonic clock: the host's own may jump by hours.
 
-        return run
+        What is under way at the end is left to end by itself.
+        """
+        if not at_once:
+            await waiting.first(done, seconds=seconds)
+        while not done.is_set():
+            running = asyncio.create_task(self._guarded(job))
+            ending = asyncio.create_task(done.wait())
+            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
+            if running.done():
+                running.result()
+            await waiting.first(done, seconds=seconds)
+
+    async def _guarded(self, job: Callable[[], Any]) -> None:
+        try:
+            await asyncio.to_thread(job)
+        except (DBAPIError, errors.EngageSyncError) as failure:
+            log.error("job_failed", job=job.__name__, reason=_reason(failure))
 
     def _upkeep(self) -> None:
         with self._engine.begin() as connection:
@@ -352,6 +362,11 @@ class Scheduler:
         if hold is not None or is_new:
             return True
         return definition not in self._at_once and is_due(cron, state.swept_to, now)
+
+
+def _reason(failure: Exception) -> str:
+    is_trouble = isinstance(failure, (OperationalError, InterfaceError))
+    return str(database.unavailable(failure) if is_trouble else failure).splitlines()[0]
 
 
 def is_due(cron: str, swept_to: datetime | None, now: datetime) -> bool:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from engage_sync.database import locks
+from engage_sync.database import locks, migrate
 from engage_sync.database.engine import create_engine
 from engage_sync.database.tables import metadata
 
@@ -34,6 +35,19 @@ def run(connection: Connection) -> None:
         connection.execute(text("SET LOCAL lock_timeout = '10s'"))
         connection.execute(text("SET LOCAL statement_timeout = '30min'"))
         context.run_migrations()
+        note_who_may_run(connection)
+
+
+def note_who_may_run(connection: Connection) -> None:
+    """In the same transaction, so that no process ever sees a schema that it knows nothing about."""
+    script = context.script
+    head = script.get_current_head()
+    if head is None or MigrationContext.configure(connection).get_current_revision() != head:
+        # On the way back, with the schema of before.
+        return
+    connection.execute(text("INSERT INTO installation (id) VALUES (1) ON CONFLICT DO NOTHING"))
+    statement = text("UPDATE installation SET compatible_since = :since")
+    connection.execute(statement, {"since": migrate.COMPATIBLE_SINCE})
 
 
 given: Connection | None = context.config.attributes.get("connection")

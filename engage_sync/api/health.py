@@ -46,11 +46,11 @@ class Readiness:
     def _ask(self) -> str | None:
         try:
             with self._engine.connect() as connection:
-                migrate.require_current(connection)
+                migrate.require_compatible(connection)
         except sqlalchemy.exc.DBAPIError:
             return "The database does not answer."
         except sqlalchemy.exc.SQLAlchemyError:
             return "The database has no free connection."
-        except errors.DatabaseUnavailable as failure:
+        except (errors.DatabaseUnavailable, errors.SchemaTooNew) as failure:
             return str(failure)
         return None

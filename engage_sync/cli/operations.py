@@ -69,8 +69,11 @@ def run_migrations(context: typer.Context) -> None:
     settings = current(context)
     engine = database.create_engine(database.database_url(settings), application="engage-sync migrate")
     migrate.upgrade(engine)
+    with engine.connect() as connection:
+        revision = migrate.current_revision(connection)
     engine.dispose()
-    output.out.print(f"The database is at revision {migrate.head_revision()}.")
+    newer = "" if revision == migrate.head_revision() else ", of a newer version that this one gets along with"
+    output.out.print(f"The database is at revision {revision}{newer}.")
 
 
 def doctor(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
+
+from engage_sync.database import pipeline
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 TRAILER = b"\xff\xff"
@@ -21,8 +22,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def copy(connection: Connection, statement: str, rows: Iterable[bytes]) -> None:
     """Send rows (each with its field count in front) through `COPY … FROM STDIN (FORMAT binary)`."""
-    driver: Any = connection.connection.cursor()
-    with driver.copy(statement) as sink:
+    with pipeline.past_sqlalchemy(connection, statement) as driver, driver.cursor().copy(statement) as sink:
         sink.write(HEADER)
         chunk: list[bytes] = []
         for row in rows:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
 
 DATABASE = "engage_sync"
 _CONFIGURATION = "engage_sync.conf"
-
+# Whoever stopped the server wants it stopped: nobody but a command that needs it starts it again.
+_STOPPED = "stopped"
+# A file of its log, which it needs after a crash.
+_LEAST_TO_START = 16 * 2**20
+# The library's own lock is between processes only.
+_one_at_a_time = threading.Lock()
 
 # A server that is thrown away needs to survive nothing, and little memory.
 _SCRATCH = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\nautovacuum = off\nshared_buffers = 64MB\n"
@@ -31,6 +38,11 @@ def start(home: Path, *, scratch: bool = False) -> str:
     `scratch`: its data is about to be thrown away, so nothing waits for the disk.
     Raises errors.DatabaseUnavailable with the place of the server's log.
     """
+    with _one_at_a_time:
+        return _start(home, scratch=scratch)
+
+
+def _start(home: Path, *, scratch: bool) -> str:
     import psycopg
     from psycopg import sql
 
@@ -38,26 +50,62 @@ def start(home: Path, *, scratch: bool = False) -> str:
     try:
         server.ensure_pgdata_inited()
         _configure(server.pgdata, scratch=scratch)
+        (home / _STOPPED).unlink(missing_ok=True)
         server.start()
     except Exception as failure:
-        raise errors.DatabaseUnavailable(
-            f"The embedded Postgres in {home} did not start: {failure}. Its log: {home / 'postgres' / 'log'}."
-        ) from failure
+        raise _not_started(home, failure) from failure
     # Another command may have been first.
     known = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)
-    with psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection, contextlib.suppress(*known):
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    try:
+        with psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection, contextlib.suppress(*known):
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    except psycopg.OperationalError as failure:
+        raise _not_started(home, failure) from failure
     return str(server.get_uri(DATABASE))
+
+
+def is_running(home: Path) -> bool:
+    """Whether the server in `home` has a process; it may still be starting."""
+    try:
+        process = int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(process, 0)
+    except (OSError, ValueError, IndexError) as failure:
+        # One that runs as another user.
+        return isinstance(failure, PermissionError)
+    return True
+
+
+def was_stopped(home: Path) -> bool:
+    """Whether it was `stop` that ended the server in `home`."""
+    return (home / _STOPPED).exists()
+
+
+def free_space(home: Path) -> int:
+    """Bytes that the server in `home` has left on its disk."""
+    return shutil.disk_usage(home).free
 
 
 def stop(home: Path) -> bool:
     """Stop the server in `home`; say whether one was running."""
     if not (home / "postgres" / "postmaster.pid").exists():
         return False
-    server = _server(home)
-    server.start()
-    server.stop()
+    with _one_at_a_time:
+        (home / _STOPPED).touch()
+        server = _server(home)
+        server.start()
+        server.stop()
     return True
+
+
+def _not_started(home: Path, failure: Exception) -> errors.DatabaseUnavailable:
+    log = home / "postgres" / "log"
+    if free_space(home) < _LEAST_TO_START:
+        return errors.DatabaseUnavailable(
+            f"The embedded Postgres in {home} did not start, as its disk is full. Make room there; nothing is lost, and"
+            f" a running daemon goes on by itself. Its log: {log}."
+        )
+    return errors.DatabaseUnavailable(f"The embedded Postgres in {home} did not start: {failure}. Its log: {log}.")
 
 
 def _server(home: Path) -> PostgresServer:

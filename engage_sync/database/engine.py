@@ -5,6 +5,7 @@ Everything below the use cases takes a `Connection` and never commits. Sessions 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -20,8 +21,18 @@ from engage_sync import errors
 from engage_sync.database import embedded
 from engage_sync.settings import Settings
 
+_DISK_FULL = "53100"
+# SQLSTATE classes of what comes instead of an answer: no connection, no such user or database, no room for one more.
+_UNREACHABLE = ("08", "28", "3D", "57", "53300")
 _IDLE_SECONDS = 2.0
 _KEEPALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+# The same from the server's side, which would else keep the locks of a host that lost its power for two hours.
+_NOTICE_DEATH = """
+    SELECT set_config('tcp_keepalives_idle', '3', false), set_config('tcp_keepalives_interval', '2', false),
+           set_config('tcp_keepalives_count', '2', false), set_config('tcp_user_timeout', '7s', false)
+"""
+# While it is busy, a server process looks no further: it would go on for a process that was killed, with its locks.
+_LOOK_FOR_CLIENT = "SELECT set_config('client_connection_check_interval', '2s', false)"
 
 
 def database_url(settings: Settings, *, direct: bool = False) -> str:
@@ -35,8 +46,11 @@ def database_url(settings: Settings, *, direct: bool = False) -> str:
     return embedded.start(settings.home)
 
 
-def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-sync") -> Engine:
-    """An engine for a Postgres URL (`postgresql://…`), with JSON by orjson and every session in UTC."""
+def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-sync", revision: str = "") -> Engine:
+    """An engine for a Postgres URL (`postgresql://…`), with JSON by orjson and every session in UTC.
+
+    `revision` is the schema that this process is made for, so that `doctor` finds those that run an old version.
+    """
     try:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
     except sqlalchemy.exc.ArgumentError:
@@ -57,11 +71,13 @@ def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-s
             **_KEEPALIVE,
             "connect_timeout": 10,
             # The process's own, by which it finds its statements again (cancel_statements).
-            "application_name": f"{application} {socket.gethostname()[:30]} {os.getpid()}",
+            "application_name": f"{application} {revision} {socket.gethostname()[:24]} {os.getpid()}".replace(
+                "  ", " "
+            ),
             "options": "-c timezone=UTC -c jit=off",
         },
     )
-    event.listen(engine, "connect", _prepare_sooner)
+    event.listen(engine, "connect", _set_up)
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _ping_after_idling)
     return engine
@@ -85,7 +101,7 @@ def cancel_statements(engine: Engine) -> int:
 def connect_directly(url: str, *, application: str) -> psycopg.Connection[Any]:
     """A connection of one's own, outside the pool, in autocommit, that notices a lost server within seconds."""
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             make_url(url).set(drivername="postgresql").render_as_string(hide_password=False),
             autocommit=True,
             application_name=application,
@@ -93,6 +109,8 @@ def connect_directly(url: str, *, application: str) -> psycopg.Connection[Any]:
             options="-c timezone=UTC",
             **_KEEPALIVE,
         )
+        _notice_death(connection)
+        return connection
     except psycopg.OperationalError as failure:
         raise unavailable(failure) from failure
 
@@ -100,10 +118,28 @@ def connect_directly(url: str, *, application: str) -> psycopg.Connection[Any]:
 def unavailable(failure: BaseException) -> errors.DatabaseUnavailable:
     """One line for a person, without the password that a driver's message might carry."""
     reason = str(getattr(failure, "orig", failure)).strip().splitlines()
+    if is_full(failure):
+        return errors.DatabaseUnavailable(
+            f"The database's disk is full: {reason[0]}. Make room where Postgres keeps its data (the embedded one in"
+            " ENGAGE_SYNC_HOME); nothing is lost, and a running daemon goes on by itself."
+        )
+    if not (_sqlstate(failure) or "08").startswith(_UNREACHABLE):
+        return errors.DatabaseUnavailable(f"Postgres could not do it: {reason[0]}.")
     return errors.DatabaseUnavailable(
         f"Postgres can't be reached: {reason[0] if reason else type(failure).__name__}. "
         "Check ENGAGE_SYNC_DATABASE_URL, or unset it to use the embedded server."
     )
+
+
+def is_full(failure: BaseException) -> bool:
+    """Whether Postgres has no room on its disk: it says nothing of what was asked of it."""
+    # A connection that fails before it is one has no SQLSTATE.
+    return _sqlstate(failure) == _DISK_FULL or "No space left on device" in str(failure)
+
+
+def _sqlstate(failure: BaseException) -> str | None:
+    found: str | None = getattr(getattr(failure, "orig", failure), "sqlstate", None)
+    return found
 
 
 def _dump(value: Any) -> str:
@@ -126,6 +162,17 @@ def _ping_after_idling(connection: Any, record: Any, _proxy: Any) -> None:
         raise sqlalchemy.exc.InvalidatePoolError from failure
 
 
-def _prepare_sooner(connection: psycopg.Connection[Any], _record: Any) -> None:
+def _set_up(connection: psycopg.Connection[Any], _record: Any) -> None:
     # Hot statements run thousands of times on one connection; planning them each time costs more than running them.
     connection.prepare_threshold = 3
+    connection.autocommit = True
+    _notice_death(connection)
+    connection.autocommit = False
+
+
+def _notice_death(connection: psycopg.Connection[Any]) -> None:
+    """Let the server end this session, and whatever it is at, within seconds of the death of its process or host."""
+    connection.execute(_NOTICE_DEATH)
+    # Not every system that a server runs on can look while it is busy.
+    with contextlib.suppress(psycopg.errors.InvalidParameterValue):
+        connection.execute(_LOOK_FOR_CLIENT)

@@ -6,6 +6,7 @@ Writes: `installation`, partitions. Safe to call from many processes at once.
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -15,6 +16,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from engage_sync import errors
+
+# The oldest revision whose processes can work on the newest schema: what came since only added to it. A migration that
+# takes away, or changes the meaning of what is there, sets it to the first revision that gets along without that
+# (docs/decisions/0024-rolling-upgrades.md).
+COMPATIBLE_SINCE = "0016"
+_COMPATIBLE_SINCE = text("SELECT compatible_since FROM installation")
 
 # Tables partitioned by day, and how many days are made ahead: a daemon that is down for a week still finds them.
 _PARTITIONED = ("touches", "changes", "delivered")
@@ -31,9 +38,16 @@ def configuration() -> Config:
 
 
 def upgrade(engine: Engine) -> None:
-    """Upgrade to head, make the installation's row and the partitions ahead."""
+    """Upgrade to head, make the installation's row and the partitions ahead. A newer database stays as it is.
+
+    Of several processes one upgrades; the others wait for it.
+    """
     config = configuration()
     with engine.connect() as connection:
+        if is_newer(connection):
+            require_compatible(connection)
+            return
+        connection.rollback()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
@@ -47,17 +61,46 @@ def current_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+@cache
 def head_revision() -> str | None:
     """The newest revision that this version of engage-sync knows."""
     return ScriptDirectory.from_config(configuration()).get_current_head()
 
 
-def require_current(connection: Connection) -> None:
-    """Raise errors.DatabaseUnavailable unless the database is at the newest revision."""
-    if current_revision(connection) != head_revision():
+def is_newer(connection: Connection) -> bool:
+    """Whether the database is at a revision that came after this version of engage-sync."""
+    revision = current_revision(connection)
+    return revision is not None and not _is_known(revision)
+
+
+def require_compatible(connection: Connection) -> None:
+    """Raise unless this version can work on the database's schema: its own, or a newer one that only added to it.
+
+    errors.DatabaseUnavailable: it is older, and somebody has yet to migrate. errors.SchemaTooNew: we are too old.
+    """
+    revision = current_revision(connection)
+    if revision == head_revision():
+        return
+    if revision is None or _is_known(revision):
         raise errors.DatabaseUnavailable(
-            "The database's schema is not the one this version needs. Run: engage-sync migrate"
+            f"The database's schema is {revision or 'empty'}, and this version needs {head_revision()}."
+            " Run: engage-sync migrate"
         )
+    since = connection.execute(_COMPATIBLE_SINCE).scalar()
+    if since is None or not _is_known(since):
+        raise errors.SchemaTooNew(
+            f"The database's schema, {revision}, is for versions of engage-sync that know {since or revision}; this one"
+            f" ends with {head_revision()}. Install the version that the others run."
+        )
+
+
+@cache
+def _revisions() -> frozenset[str]:
+    return frozenset(script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions())
+
+
+def _is_known(revision: str) -> bool:
+    return revision in _revisions()
 
 
 def ensure_partitions(connection: Connection) -> None:

@@ -6,7 +6,8 @@ themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -72,16 +73,31 @@ def ask_each(connection: Connection, queries: Sequence[Query[Any]]) -> list[Any]
         # Only after the pipeline is through, a cursor knows whether its statement gives rows.
         found = [cursor.fetchall() if cursor.description else [] for cursor in cursors]
     except Error as failure:
-        raise sqlalchemy.exc.DBAPIError.instance(
-            _text(queries[min(len(cursors), len(queries)) - 1].statement),
-            None,
-            failure,
-            Error,
-            hide_parameters=True,
-            connection_invalidated=driver.closed,
-            dialect=connection.dialect,
-        ) from failure
+        statement = _text(queries[min(len(cursors), len(queries)) - 1].statement)
+        raise _as_elsewhere(connection, statement, failure) from failure
     return [query.read(answer) for query, answer in zip(queries, found, strict=True)]
+
+
+@contextmanager
+def past_sqlalchemy(connection: Connection, statement: str) -> Iterator[Any]:
+    """The driver's connection, for what goes only there, as COPY does. Raises sqlalchemy's DBAPIError all the same."""
+    try:
+        yield connection.connection.driver_connection
+    except Error as failure:
+        raise _as_elsewhere(connection, statement, failure) from failure
+
+
+def _as_elsewhere(connection: Connection, statement: str, failure: Error) -> BaseException:
+    driver: Any = connection.connection.driver_connection
+    return sqlalchemy.exc.DBAPIError.instance(
+        statement,
+        None,
+        failure,
+        Error,
+        hide_parameters=True,
+        connection_invalidated=driver.closed,
+        dialect=connection.dialect,
+    )
 
 
 @lru_cache(maxsize=512)

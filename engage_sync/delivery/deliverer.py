@@ -21,7 +21,7 @@ from engage_sync.delivery.feeding import POLL, Feeding, Limits
 from engage_sync.delivery.line import Line
 from engage_sync.delivery.membership import Membership
 from engage_sync.delivery.report import Report
-from engage_sync.delivery.transactions import PASSING, Transactions
+from engage_sync.delivery.transactions import PASSING, Transactions, why
 from engage_sync.delivery.transport import Transport
 from engage_sync.destinations.allowing import EVERYBODY, Allowed
 from engage_sync.destinations.protocol import Destination
@@ -85,7 +85,7 @@ class Deliverer:
             try:
                 await self._session(Feeding.always, stop, Report())
             except (errors.DatabaseUnavailable, *PASSING) as failure:
-                log.warning("delivery_interrupted", reason=type(failure).__name__)
+                log.warning("delivery_interrupted", reason=why(failure))
             if not stop.is_set():
                 await waiting.first(stop, seconds=_REJOIN_AFTER * (0.5 + random.random()))
 
@@ -200,7 +200,7 @@ class Deliverer:
             try:
                 removed = await transactions.run(lambda connection: workers.reclaim(connection, timeout, worker_id))
             except PASSING as failure:
-                log.warning("reclaim_failed", reason=type(failure).__name__)
+                log.warning("reclaim_failed", reason=why(failure))
             else:
                 if removed:
                     log.info("took_over", workers=removed)

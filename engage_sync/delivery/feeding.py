@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from engage_sync import waiting
 from engage_sync.delivery.claiming import Claimed, Claiming
 from engage_sync.delivery.roads import Roads
-from engage_sync.delivery.transactions import PASSING, Transactions
+from engage_sync.delivery.transactions import PASSING, Transactions, why
 from engage_sync.delivery.work import InHand, Lane, Parcel
 from engage_sync.delivery.yielding import Yielding
 from engage_sync.destinations.protocol import Destination
@@ -136,7 +136,7 @@ class Feeding:
             if paced == 0:
                 longest = self._yielding.rest()
         except PASSING as failure:
-            log.warning("claim_failed", destination=self._slug, reason=type(failure).__name__)
+            log.warning("claim_failed", destination=self._slug, reason=why(failure))
             await waiting.first(stop, seconds=_DATABASE_RETRY * (0.5 + random.random()))
             return
         await waiting.first(self._wake_up, stop, seconds=longest)

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from engage_sync.delivery.transactions import PASSING, Transactions
+from engage_sync.delivery.transactions import PASSING, Transactions, why
 from engage_sync.delivery.work import Job, Parcel, Ready
 from engage_sync.destinations.protocol import BulkLimits
 from engage_sync.outbox import budget, claim
@@ -155,7 +155,7 @@ class Pacer:
             begun = await self._transactions.run(lambda connection: self._start_and_reserve(connection, parcels))
         except PASSING as failure:
             # Should the commit have gone through all the same, nothing was sent: they wait out their time.
-            log.warning("start_failed", reason=type(failure).__name__)
+            log.warning("start_failed", reason=why(failure))
             for job in (job for parcel in parcels for job in parcel.jobs):
                 self._refuse(job)
             await asyncio.sleep(_DATABASE_RETRY)
@@ -274,7 +274,7 @@ class Pacer:
         try:
             started = await self._transactions.run(lambda connection: self._start(connection, parcel.jobs))
         except PASSING as failure:
-            log.warning("start_failed", reason=type(failure).__name__)
+            log.warning("start_failed", reason=why(failure))
             started = {}
         self._keep_started(parcel, started, asked)
         return bool(parcel.jobs)

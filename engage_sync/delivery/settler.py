@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Connection
 
-from engage_sync.delivery.transactions import PASSING, Transactions
+from engage_sync.delivery.transactions import PASSING, Transactions, why
 from engage_sync.delivery.work import Lane
 from engage_sync.outbox import lanes, settle
 from engage_sync.outbox.lanes import Leaving, Released
@@ -93,7 +93,7 @@ class Settler:
             try:
                 held = await self._flush()
             except PASSING as failure:
-                log.warning("settling_failed", destination=self._slug, reason=type(failure).__name__)
+                log.warning("settling_failed", destination=self._slug, reason=why(failure))
                 self._work.set()
                 await asyncio.sleep(_DATABASE_RETRY * (0.5 + random.random()))
                 continue

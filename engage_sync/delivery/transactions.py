@@ -10,6 +10,8 @@ from typing import TypeVar
 import sqlalchemy.exc
 from sqlalchemy import Connection, Engine, text
 
+from engage_sync import errors
+from engage_sync.database import engine as database
 from engage_sync.database import pipeline
 
 T = TypeVar("T")
@@ -18,6 +20,15 @@ T = TypeVar("T")
 PASSING = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError)
 
 _NOT_DURABLE = text("SET LOCAL synchronous_commit TO off")
+
+
+def why(failure: BaseException) -> str:
+    """What passes, in one line for the log."""
+    if isinstance(failure, errors.EngageSyncError):
+        return str(failure)
+    if isinstance(failure, sqlalchemy.exc.TimeoutError):
+        return "All database connections of this process are busy."
+    return str(database.unavailable(failure))
 
 
 class Transactions:

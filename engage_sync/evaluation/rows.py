@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Connection, text
 
 from engage_sync import errors
+from engage_sync.database import pipeline
 from engage_sync.definitions.language import tree
 from engage_sync.evaluation.compiler import Evaluation
 from engage_sync.evaluation.warehouse import Warehouse
@@ -25,6 +26,7 @@ _TABLES = (
     text("DROP INDEX IF EXISTS pg_temp.engage_row_of_profile_id"),
     text("TRUNCATE engage_rows, engage_row_of"),
 )
+_COPY = "COPY engage_rows (identifier, value) FROM STDIN"
 _TWICE = text("SELECT identifier, count(*) FROM engage_rows GROUP BY identifier HAVING count(*) > 1 ORDER BY 1 LIMIT 1")
 _RESOLVE = text(
     """
@@ -56,12 +58,13 @@ def stage(connection: Connection, warehouse: Warehouse | None, rows: tree.SqlRow
         raise errors.ComputationFailed("There is no database to read SQL traits from.")
     for statement in _TABLES:
         connection.execute(statement)
-    with warehouse.read(rows.sql, rows.columns, rows.gone) as (type_, found):
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        with driver.cursor() as cursor, cursor.copy("COPY engage_rows (identifier, value) FROM STDIN") as copy:
-            for row in found:
-                copy.write_row((row.identifier, row.value))
+    with (
+        warehouse.read(rows.sql, rows.columns, rows.gone) as (type_, found),
+        pipeline.past_sqlalchemy(connection, _COPY) as driver,
+        driver.cursor().copy(_COPY) as copy,
+    ):
+        for row in found:
+            copy.write_row((row.identifier, row.value))
     twice = connection.execute(_TWICE).first()
     if twice is not None:
         raise errors.ComputationFailed(f"It gives {twice.count} rows for {type_} {twice.identifier!r}, expected one.")

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from engage_sync import errors
+from engage_sync.database import engine as database
 from engage_sync.database import locks, pipeline
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.versions import StoredDefinition
@@ -63,6 +64,8 @@ class RunReport:
     error: str | None = None
     held: str | None = None
     push: Push | None = None
+    # It failed for want of room on the database's disk, which isn't the definition's own doing.
+    is_full: bool = False
 
     @property
     def status(self) -> str:
@@ -124,6 +127,7 @@ def _attempt(engine: Engine, run: _Run) -> RunReport:
             reason = str(getattr(failure, "orig", failure)).strip()
             state = getattr(getattr(failure, "orig", None), "sqlstate", None)
             run.is_worth_another_try = state is not None and state.startswith(_TRANSIENT)
+            run.is_full = database.is_full(failure)
             connection.rollback()
             if run.context.stopping.is_set():
                 # Cut short by us: it says nothing about the definition, and will be repeated.
@@ -134,6 +138,8 @@ def _attempt(engine: Engine, run: _Run) -> RunReport:
                     f"It took longer than {run.context.patience:g} seconds (ENGAGE_SYNC_COMPUTE_TIMEOUT)."
                     " Narrow its windows, or give it more time."
                 )
+            elif run.is_full:
+                reason = str(database.unavailable(failure))
             with connection.begin():
                 if not run.context.stopping.is_set():
                     states.fail(connection, definition.id, reason)
@@ -162,6 +168,7 @@ class _Run:
     first_as_of: datetime | None = None
     progress: Progress = field(default_factory=Progress)
     is_worth_another_try: bool = False
+    is_full: bool = False
     _milliseconds: float = 0.0
     _written_as_of: datetime | None = None
     _is_alone: bool = True
@@ -210,6 +217,7 @@ class _Run:
             error=error,
             held=held,
             push=self.push,
+            is_full=self.is_full,
         )
 
     # --- the first transaction: who is to be looked at ----------------------------------------------------------

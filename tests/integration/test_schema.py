@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
+from engage_sync import errors
 from engage_sync.database import migrate
 from engage_sync.database.tables import metadata
 
@@ -30,7 +31,7 @@ def test_upgrading_an_empty_database_gives_exactly_the_tables(engine: Engine) ->
 def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
     migrate.upgrade(engine)
     with engine.connect() as connection:
-        migrate.require_current(connection)
+        migrate.require_compatible(connection)
         assert connection.execute(text("SELECT count(*) FROM installation")).scalar_one() == 1
 
 
@@ -81,3 +82,36 @@ def test_numbers_leave_with_a_decimal_point_and_at_most_15_digits(engine: Engine
     with engine.connect() as connection:
         read = connection.execute(text("SELECT engage_float(CAST(:value AS numeric))::text"), {"value": value}).scalar()
     assert read == expected
+
+
+def _is_at(engine: Engine, revision: str, *, compatible_since: str | None) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        given = {"since": compatible_since}
+        connection.execute(text("UPDATE installation SET compatible_since = :since"), given)
+
+
+def test_a_newer_schema_is_worked_on_where_it_says_so_and_left_as_it_is(engine: Engine) -> None:
+    head = migrate.head_revision()
+    _is_at(engine, "9999", compatible_since=head)
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        migrate.require_compatible(connection)
+        assert migrate.current_revision(connection) == "9999"
+    _is_at(engine, "9999", compatible_since="9998")
+    with engine.connect() as connection, pytest.raises(errors.SchemaTooNew, match=f"9998; this one ends with {head}"):
+        migrate.require_compatible(connection)
+    with pytest.raises(errors.SchemaTooNew):
+        migrate.upgrade(engine)
+
+
+def test_an_older_schema_is_waited_for(engine: Engine) -> None:
+    _is_at(engine, "0015", compatible_since=None)
+    with engine.connect() as connection, pytest.raises(errors.DatabaseUnavailable, match="engage-sync migrate"):
+        migrate.require_compatible(connection)
+
+
+def test_a_migrated_database_says_who_may_run_on_it(engine: Engine) -> None:
+    with engine.connect() as connection:
+        since = connection.execute(text("SELECT compatible_since FROM installation")).scalar_one()
+    assert since == migrate.COMPATIBLE_SINCE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, SmallInteger, Table, Uuid, text
+from sqlalchemy import BigInteger, Column, SmallInteger, Table, Text, Uuid, text
 
 from engage_sync.database.tables.base import NOW, Instant, metadata
 
@@ -21,4 +21,6 @@ installation = Table(
     Column("privacy_check", Uuid),
     # Calls of suppressed people that were dropped, by nobody's name.
     Column("suppressed_calls", BigInteger, nullable=False, server_default=text("0")),
+    # The oldest revision whose processes may run on this schema (database/migrate).
+    Column("compatible_since", Text),
 )
