@@ -27,7 +27,7 @@ demo: install ## real purchases, end to end, against the stand-in for Iterable; 
 	@$(BIN)/python examples/demo/demo.py $(if $(STAY),--stay)
 
 test: install ## all tests
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: install ## ruff, mypy and the import contract
 	$(BIN)/ruff check .

@@ -25,6 +25,10 @@ from engage_sync.database.engine import create_engine
 
 _numbers = itertools.count(1)
 
+# Tests start hundreds of commands: read from source each time, their modules would cost more than what they do.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / "engage-sync-tests"))
+
 
 def _docker_answers() -> bool:
     if shutil.which("docker") is None:
