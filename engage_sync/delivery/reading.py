@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from engage_sync import errors
+from engage_sync.delivery.cleaning import Cleaning
+from engage_sync.delivery.pacer import LATEST
 from engage_sync.delivery.transactions import Transactions
 from engage_sync.delivery.transport import NoAnswer, Transport
 from engage_sync.destinations.protocol import Answer, Holds, Readable, Rejected, Request, Retry, Unauthorized
@@ -19,10 +22,7 @@ from engage_sync.settings import Settings
 
 _ATTEMPTS = 5
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0
-# A slot that is missed by more is left: used late, it would crowd into those of others.
-_LATEST = 0.05
-# Shorter ones would blank out ordinary text.
-_SHORTEST_SECRET = 8
+_LONGEST_LEAD = 1.0
 # So many in a row that can't be read are no longer about single people.
 _FAILURES_BEFORE_END = 20
 
@@ -45,6 +45,7 @@ class Reader:
         self._destination = destination
         self._destination_id = destination_id
         self._settings = settings
+        self._cleaning = Cleaning(destination.secrets)
         self._failures = 0
 
     async def read(self, lookups: Sequence[Request], done: Callable[[], None] | None = None) -> list[Reading]:
@@ -83,7 +84,7 @@ class Reader:
                     return holds
                 case Unauthorized(reason=why):
                     raise errors.DestinationUnavailable(
-                        f"{self._destination.slug} doesn't take the key for reading users: {self._clean(why)}."
+                        f"{self._destination.slug} doesn't take the key for reading users: {self._cleaning.text(why)}."
                     )
                 case Rejected(reason=why):
                     return self._failed(why)
@@ -101,19 +102,24 @@ class Reader:
     async def _slot(self, lookup: Request, transactions: Transactions) -> None:
         """Wait for a slot of the lookup's budget."""
         rate = self._destination.budgets[lookup.budget]
-        loop = asyncio.get_running_loop()
+        lead = 0.0
+
+        def reserve(connection: Connection) -> float:
+            """The instant of a slot on the monotonic clock, read beside the database's: the way back takes time."""
+            reservation = budget.reserve(connection, self._destination_id, lookup.budget, rate, 1, lead=lead)
+            return time.monotonic() + reservation.start
+
         while True:
-            reservation = await transactions.run(
-                lambda connection: budget.reserve(connection, self._destination_id, lookup.budget, rate, 1),
-                durable=False,
-            )
-            slot = loop.time() + reservation.start
-            await asyncio.sleep(max(0.0, reservation.start))
-            if loop.time() - slot <= _LATEST:
+            slot = await transactions.run(reserve, durable=False)
+            await asyncio.sleep(max(0.0, slot - time.monotonic()))
+            late = time.monotonic() - slot
+            if late <= LATEST:
                 return
+            # Used late, it would crowd into the slots of others. The next one is asked for no earlier than it can be.
+            lead = min(lead + late, _LONGEST_LEAD)
 
     def _failed(self, reason: str) -> Unread:
-        cleaned = self._clean(reason)
+        cleaned = self._cleaning.text(reason)
         self._failures += 1
         if self._failures >= _FAILURES_BEFORE_END:
             raise errors.DestinationUnavailable(
@@ -121,10 +127,3 @@ class Reader:
                 f" {cleaned}"
             )
         return Unread(cleaned)
-
-    def _clean(self, told: str) -> str:
-        """What a destination says may repeat the key that it was sent."""
-        for secret in self._destination.secrets:
-            if len(secret) >= _SHORTEST_SECRET:
-                told = told.replace(secret, "[removed]")
-        return told

@@ -333,5 +333,4 @@ def test_reading_keeps_to_the_rate_that_iterable_states(shop: Shop) -> None:
     (found,) = shop.json("reconcile", "iterable", "--sample", "220")
     assert (found["checked"], found["equal"], found["unread"]) == (220, 220, 0)
     reads = [request for request in shop.sandbox.requests() if request["method"] == "GET"]
-    # Without a pace more than half would be refused once; where the machine is busy, a few arrive too close together.
-    assert 220 <= len(reads) <= 250
+    assert 220 <= len(reads) <= 225

@@ -69,7 +69,7 @@ bodies = (
 
 
 @given(path=ROUTES, sent=bodies)
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_body_makes_a_5xx(client: httpx.Client, path: str, sent: tuple[bytes, dict[str, str]]) -> None:
     body, headers = sent
     answer = client.post(path, content=body, headers=headers)
@@ -79,7 +79,7 @@ def test_no_body_makes_a_5xx(client: httpx.Client, path: str, sent: tuple[bytes,
 
 
 @given(authorization=st.binary(max_size=60).filter(lambda value: not set(value) & set(b"\r\n\x00")))
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_authorization_makes_a_5xx(anonymous: httpx.Client, authorization: bytes) -> None:
     try:
         answer = anonymous.post("/v1/track", content=b"{}", headers={"authorization": authorization})

@@ -250,7 +250,7 @@ fields_like = st.dictionaries(
         st.binary(max_size=300) | json_values.map(encode) | webhook_like.map(encode) | fields_like.map(encode)
     ).flatmap(encoded)
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_body_makes_a_5xx(hooks: httpx.Client, sent: tuple[bytes, dict[str, str]]) -> None:
     body, headers = sent
     answer = hooks.post(PATH, content=body, headers=headers)
@@ -260,7 +260,7 @@ def test_no_body_makes_a_5xx(hooks: httpx.Client, sent: tuple[bytes, dict[str, s
 
 
 @given(authorization=st.binary(max_size=60).filter(lambda value: not set(value) & set(b"\r\n\x00")))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_authorization_makes_a_5xx(anonymous: httpx.Client, authorization: bytes) -> None:
     try:
         answer = anonymous.post(PATH, content=b"{}", headers={"authorization": authorization})
