@@ -20,6 +20,7 @@ import pytest
 import segment.analytics as analytics
 
 from engage_sync.sandbox.server import SandboxServer
+from tests.factories import commands
 
 T = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RECENT = "event('Order Completed').within(30 days).count() >= 1"
@@ -52,9 +53,7 @@ class Shop:
         self.write(f"audiences/{key}.yml", f"name: {key}\nquery: {query}\ndestinations: {{iterable: {tells}}}\n")
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "engage_sync", *arguments], env=self.environment, capture_output=True, text=True
-        )
+        done = commands.run(arguments, self.environment)
         assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
         return done
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.factories import commands
+
 WRITE_KEY = "web-key"
 # How long a role gets to end after SIGTERM (daemon.run).
 LONGEST_STOP = 20
@@ -101,8 +103,7 @@ class Fleet:
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """A command to its end."""
-        command = [sys.executable, "-m", "engage_sync", *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        done = commands.run(arguments, self.environment)
         assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
         return done
 
