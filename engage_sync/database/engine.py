@@ -71,8 +71,8 @@ def create_engine(url: str, *, pool_size: int = 10, application: str = "engage-s
             **_KEEPALIVE,
             "connect_timeout": 10,
             # The process's own, by which it finds its statements again (cancel_statements).
-            "application_name": f"{application} {revision} {socket.gethostname()[:24]} {os.getpid()}".replace(
-                "  ", " "
+            "application_name": " ".join(
+                part for part in (application, revision, socket.gethostname()[:24], str(os.getpid())) if part
             ),
             "options": "-c timezone=UTC -c jit=off",
         },

@@ -62,15 +62,17 @@ def current_revision(connection: Connection) -> str | None:
 
 
 @cache
-def head_revision() -> str | None:
-    """The newest revision that this version of engage-sync knows."""
-    return ScriptDirectory.from_config(configuration()).get_current_head()
+def head_revision() -> str:
+    """The newest revision that this version of engage-sync knows; they are numbered, so later ones sort behind."""
+    head = ScriptDirectory.from_config(configuration()).get_current_head()
+    assert head is not None
+    return head
 
 
 def is_newer(connection: Connection) -> bool:
     """Whether the database is at a revision that came after this version of engage-sync."""
     revision = current_revision(connection)
-    return revision is not None and not _is_known(revision)
+    return revision is not None and revision > head_revision()
 
 
 def require_compatible(connection: Connection) -> None:
@@ -81,26 +83,17 @@ def require_compatible(connection: Connection) -> None:
     revision = current_revision(connection)
     if revision == head_revision():
         return
-    if revision is None or _is_known(revision):
+    if revision is None or revision < head_revision():
         raise errors.DatabaseUnavailable(
             f"The database's schema is {revision or 'empty'}, and this version needs {head_revision()}."
             " Run: engage-sync migrate"
         )
     since = connection.execute(_COMPATIBLE_SINCE).scalar()
-    if since is None or not _is_known(since):
+    if since is None or since > head_revision():
         raise errors.SchemaTooNew(
             f"The database's schema, {revision}, is for versions of engage-sync that know {since or revision}; this one"
             f" ends with {head_revision()}. Install the version that the others run."
         )
-
-
-@cache
-def _revisions() -> frozenset[str]:
-    return frozenset(script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions())
-
-
-def _is_known(revision: str) -> bool:
-    return revision in _revisions()
 
 
 def ensure_partitions(connection: Connection) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from engage_sync.database import pipeline
 from engage_sync.messages.message import Message, Subject
 from engage_sync.outbox.enqueue import Priority
+from engage_sync.outbox.outages import time_held
 from engage_sync.profiles.companion import user_id_of
 
 # What is loaded of one person at once; the rest goes back to the end of the queue, so that nobody holds a worker.
@@ -153,13 +154,11 @@ _START = text(
         attempts = least(messages.attempts + CASE WHEN startable.again THEN 0 ELSE 1 END, 32767)
     FROM startable, clock WHERE messages.id = startable.id
     -- The time for which the destination was held doesn't count.
-    RETURNING messages.id, messages.attempts, messages.first_started_at + CASE WHEN messages.attempts > 1 THEN (
-      SELECT coalesce(sum(coalesce(outages.until, clock.now) - greatest(outages.since, messages.first_started_at)),
-                      interval '0')
-      FROM outages WHERE outages.destination_id = messages.destination_id
-        AND coalesce(outages.until, clock.now) > messages.first_started_at
-    ) ELSE interval '0' END AS first_started_at, messages.started_at
-    """
+    RETURNING messages.id, messages.attempts, messages.started_at, messages.first_started_at
+      + CASE WHEN messages.attempts > 1 THEN
+    """  # noqa: S608 - names of columns
+    + time_held("messages.destination_id", "messages.first_started_at", "clock.now")
+    + " ELSE interval '0' END AS first_started_at"
 )
 
 
@@ -243,7 +242,7 @@ def start(
             "in_bulk": in_bulk,
         },
     )
-    return {row[0]: Started(attempts=row[1], first_started_at=row[2], started_at=row[3]) for row in rows}
+    return {row[0]: Started(attempts=row[1], started_at=row[2], first_started_at=row[3]) for row in rows}
 
 
 def _claimed(

@@ -79,6 +79,14 @@ _CURRENT = text(
 )
 
 
+def time_held(destination: str, since: str, now: str) -> str:
+    """SQL: for how long of the time between two instants a destination was held. The arguments are SQL, too."""
+    return f"""(
+      SELECT coalesce(sum(coalesce(outages.until, {now}) - greatest(outages.since, {since})), interval '0')
+      FROM outages WHERE outages.destination_id = {destination} AND coalesce(outages.until, {now}) > {since}
+    )"""  # noqa: S608 - names of columns, from this package
+
+
 def begin(connection: Connection, destination_id: int, kind: Kind, reason: str, *, ago: float) -> bool:
     """Hold a destination to which nothing got through since `ago` seconds; say whether it wasn't held already."""
     given = {"destination": destination_id, "kind": str(kind), "reason": reason[:_REASON_CHARACTERS]}

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from engage_sync import errors
-from engage_sync.database import pipeline
+from engage_sync.database import arrays, pipeline
 from engage_sync.profiles import identifiers
 from engage_sync.profiles.facts import Facts
 from engage_sync.profiles.identifiers import ANONYMOUS_ID, EMAIL, KNOWING, USER_ID, Identifier
@@ -162,7 +162,7 @@ def known(connection: Connection, key: Hashing, asked: Collection[Identifier]) -
     by_digest = {key.digest(identifier): identifier for identifier in asked}
     if not by_digest:
         return {}
-    rows = pipeline.rows(connection, _KNOWN, {"digests": _literal(by_digest)})
+    rows = pipeline.rows(connection, _KNOWN, {"digests": arrays.literal(by_digest)})
     return {by_digest[row.digest.replace("-", "")]: row.request_id for row in rows}
 
 
@@ -219,7 +219,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 def write(connection: Connection, key: Hashing, silent: Mapping[int, Collection[Identifier]]) -> None:
     """Suppress identifiers, by the request that asks for it. Under the lock RESOLVER: what is resolved next knows."""
     pairs = [(key.digest(each), request) for request, found in silent.items() for each in found]
-    given = {"digests": _literal(digest for digest, _ in pairs), "requests": [request for _, request in pairs]}
+    given = {"digests": arrays.literal(digest for digest, _ in pairs), "requests": [request for _, request in pairs]}
     connection.execute(_WRITE, given)
 
 
@@ -258,7 +258,3 @@ def _hashing(half: DatabaseHalf, privacy_key: bytes) -> Hashing:
             " would be known again. Set it to what it was."
         )
     return made
-
-
-def _literal(digests: Iterable[str]) -> str:
-    return "{" + ",".join(digests) + "}"

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from engage_sync.outbox import budget
+from engage_sync.outbox.outages import time_held
 
 # Exact while a person needs the number.
 _COUNTED = 1_000_000
@@ -36,14 +37,12 @@ _DESTINATIONS = text(
     """
 )
 _OUTBOX = text(
-    """
+    f"""
     SELECT messages.id, destinations.slug AS destination, definitions.key, sources.slug AS source, identity_type,
            identity_value, call_type, messages.value, attempts, enqueued_at, first_started_at AS first_tried_at,
            CASE WHEN lanes.worker_id IS NULL THEN greatest(lanes.due_at, clock_timestamp()) END AS next_at,
            CASE WHEN first_started_at IS NOT NULL THEN first_started_at + CAST(:retry_for AS interval)
-             + coalesce((SELECT sum(coalesce(until, clock_timestamp()) - greatest(since, first_started_at)) FROM outages
-                         WHERE outages.destination_id = messages.destination_id
-                           AND coalesce(until, clock_timestamp()) > first_started_at), interval '0')
+             + {time_held("messages.destination_id", "messages.first_started_at", "clock_timestamp()")}
            END AS gives_up_at,
            last_error,
            CASE WHEN lanes.worker_id IS NOT NULL THEN 'under way'
@@ -63,7 +62,7 @@ _OUTBOX = text(
       AND (CAST(:profile AS bigint) IS NULL OR messages.profile_id = CAST(:profile AS bigint))
       AND (NOT :retrying OR attempts > 0)
     ORDER BY messages.id DESC LIMIT CAST(:limit AS bigint)
-    """
+    """  # noqa: S608 - names of columns
 )
 
 

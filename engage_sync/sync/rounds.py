@@ -192,7 +192,7 @@ class _Round:
         asked = [definition for definition in together if people[definition.id].profiles]
         waiting: list[Work] = []
         for definition, found in zip(asked, self._differing(asked, people, as_of), strict=True):
-            if self._may_be_held(definition, found, as_of):
+            if found and self._may_be_held(definition, found, as_of):
                 self._left[definition.id] = definition
                 continue
             self._cross_edges(definition, sorted(people[definition.id].profiles), as_of)

@@ -54,12 +54,6 @@ def clocks(folder: Path) -> tuple[Clock, Clock]:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer() as made:
-        yield made
-
-
-@pytest.fixture
 def fleet(folder: Path, database_url: str, sandbox: SandboxServer, free_port: int) -> Iterator[Fleet]:
     (folder / "workspace").mkdir()
     made = Fleet(folder / "workspace", database_url, sandbox.url, free_port)

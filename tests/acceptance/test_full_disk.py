@@ -63,12 +63,6 @@ def disk() -> Iterator[Disk]:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer() as made:
-        yield made
-
-
-@pytest.fixture
 def fleet(disk: Disk, sandbox: SandboxServer, free_port: int) -> Iterator[Fleet]:
     folder = Path(tempfile.mkdtemp(prefix="es-fleet-"))
     made = Fleet(folder, None, sandbox.url, free_port, {"ENGAGE_SYNC_HOME": str(disk.path)})

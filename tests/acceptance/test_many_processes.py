@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,21 +21,6 @@ from tests.world import World, audience
 UPDATE = "/api/users/update"
 # From a leader's death to the next one's first work.
 LONGEST_WITHOUT_LEADER = 10.0
-
-
-@pytest.fixture
-def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer() as made:
-        yield made
-
-
-@pytest.fixture
-def fleet(database_url: str, sandbox: SandboxServer, free_port: int) -> Iterator[Fleet]:
-    folder = Path(tempfile.mkdtemp(prefix="es-fleet-"))
-    made = Fleet(folder, database_url, sandbox.url, free_port)
-    yield made
-    made.close()
-    shutil.rmtree(folder)
 
 
 def rows(engine: Engine, statement: str, **given: Any) -> list[tuple[Any, ...]]:

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import httpx
-import pytest
 from sqlalchemy import Engine, text
 
 from engage_sync.database import migrate
 from engage_sync.database.tables import metadata
 from engage_sync.sandbox.server import SandboxServer
 from tests.factories.processes import WRITE_KEY, Fleet, eventually
-
-
-@pytest.fixture
-def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer() as made:
-        yield made
-
-
-@pytest.fixture
-def fleet(database_url: str, sandbox: SandboxServer, free_port: int) -> Iterator[Fleet]:
-    folder = Path(tempfile.mkdtemp(prefix="es-fleet-"))
-    made = Fleet(folder, database_url, sandbox.url, free_port)
-    yield made
-    made.close()
-    shutil.rmtree(folder)
 
 
 def a_release_to_come_adds(engine: Engine) -> None:
