@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 
@@ -97,6 +98,8 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
     direct = database.database_url(settings, direct=True)
     listener = Listener(direct, [channels.INBOX, channels.TOUCHES, channels.OUTBOX])
     too_new: list[errors.SchemaTooNew] = []
+    # Before anybody is told that it has started: who connects from then on waits, and is not refused.
+    listening = _listen(settings) if "serve" in roles else None
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_watch_schema(parts.engine, stop, too_new), name="schema")
         tasks.create_task(supervisor.end_with_parent(stop), name="parent")
@@ -107,8 +110,8 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
             running = supervisor.keep_running(role, settings.workspace.resolve(), started, stop)
             tasks.create_task(running, name=role)
         tasks.create_task(listener.run(stop), name="listener")
-        if "serve" in roles:
-            tasks.create_task(_serve(parts, starting, stop), name="api")
+        if listening is not None:
+            tasks.create_task(_serve(parts, listening, starting, stop), name="api")
         if "schedule" in roles:
             scheduler = Scheduler(
                 parts.engine,
@@ -130,7 +133,19 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
     log.info("stopped")
 
 
-async def _serve(parts: Runtime, starting: Mapping[str, asyncio.Event], stop: asyncio.Event) -> None:
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return listen(settings.host, settings.port)
+    except OSError as failure:
+        raise errors.UsageError(
+            f"Port {settings.port} on {settings.host} can't be listened on: {failure.strerror}."
+            " Set ENGAGE_SYNC_PORT to a free one."
+        ) from failure
+
+
+async def _serve(
+    parts: Runtime, listening: socket.socket, starting: Mapping[str, asyncio.Event], stop: asyncio.Event
+) -> None:
     """The HTTP server and the group committer behind it."""
     settings = parts.settings
     registry_ = CollectorRegistry()
@@ -149,17 +164,10 @@ async def _serve(parts: Runtime, starting: Mapping[str, asyncio.Event], stop: as
     )
     http = server(app, host=settings.host, port=settings.port)
     served = asyncio.Event()
-    try:
-        socket = listen(settings.host, settings.port)
-    except OSError as failure:
-        raise errors.UsageError(
-            f"Port {settings.port} on {settings.host} can't be listened on: {failure.strerror}."
-            " Set ENGAGE_SYNC_PORT to a free one."
-        ) from failure
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(committer.run(served), name="group committer")
         tasks.create_task(backlog.run(served), name="backlog")
-        serving = tasks.create_task(http.serve(sockets=[socket]), name="http")
+        serving = tasks.create_task(http.serve(sockets=[listening]), name="http")
         await stop.wait()
         http.should_exit = True
         await asyncio.wait({serving}, timeout=SECONDS_TO_FINISH + 1)

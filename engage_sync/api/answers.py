@@ -5,11 +5,13 @@ Messages come from our own error tree only, so that none carries a secret, a val
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 from engage_sync import clock, errors
 
@@ -19,6 +21,9 @@ RETRY_AFTER_SECONDS = 5
 _JSON = (b"content-type", b"application/json")
 # Any page may send: the write key is all that counts, and no cookie is ever read.
 _FROM_ANYWHERE = (b"access-control-allow-origin", b"*")
+_CLOSE = (b"connection", b"close")
+# Enough to read what is under way, little enough that nobody keeps a place by sending on.
+_SECONDS_TO_LINGER = 10.0
 _READABLE = (b"access-control-expose-headers", b"retry-after")
 
 
@@ -45,6 +50,8 @@ class Answer:
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     code: str | None = None
+    # Part of the request's body is still under way: the connection is of no more use.
+    closes: bool = False
     _messages: tuple[dict[str, object], dict[str, object]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +60,7 @@ class Answer:
         start = {
             "type": "http.response.start",
             "status": self.status,
-            "headers": [*typed, length, _FROM_ANYWHERE, *self.headers],
+            "headers": [*typed, length, _FROM_ANYWHERE, *self.headers, *([_CLOSE] if self.closes else [])],
         }
         object.__setattr__(self, "_messages", (start, {"type": "http.response.body", "body": self.body}))
 
@@ -61,6 +68,20 @@ class Answer:
         start, body = self._messages
         await send(start)
         await send(body)
+
+    async def send_and_linger(self, receive: Receive, send: Send) -> None:
+        """Answer a client that still sends, and keep the connection until it has heard: at most a few seconds.
+
+        A connection that is closed over unread bytes is reset, and a reset throws away what the client has not read.
+        """
+        start, body = self._messages
+        await send(start)
+        await send({**body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SECONDS_TO_LINGER):
+                while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+                    pass
+        await send({"type": "http.response.body"})
 
 
 ACCEPTED = Answer(200, b'{"success": true}')
@@ -92,8 +113,7 @@ def of(failure: errors.EngageSyncError) -> Answer:
     """The answer to a request that ended with one of our errors."""
     match failure:
         case RequestRefused():
-            headers = {"connection": "close"} if failure.closes else None
-            return error(failure.status, failure.code, str(failure), headers)
+            return replace(error(failure.status, failure.code, str(failure)), closes=failure.closes)
         case errors.Unauthorized():
             return error(401, failure.code, str(failure))
         case errors.CallTooLarge():

@@ -42,7 +42,7 @@ class Endpoint(ABC):
             answer = answers.INTERNAL
         if answer.code is not None:
             self._metrics.refused.labels(answer.code).inc()
-        await answer.send(send)
+        await (answer.send_and_linger(receive, send) if answer.closes else answer.send(send))
 
     @abstractmethod
     async def _accept(self, scope: Scope, receive: Receive) -> None:

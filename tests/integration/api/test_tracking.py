@@ -7,9 +7,11 @@ import base64
 import gzip
 import json
 import socket
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -271,6 +273,22 @@ def test_limits(client: httpx.Client, inbox: Inbox, path: str, body: bytes, stat
         assert inbox.calls() == []
     else:
         assert len(inbox.calls()) == (1 if path == "/v1/track" else len(json.loads(body)["batch"]))
+
+
+def test_who_sends_on_after_the_answer_still_hears_it(served: Serving) -> None:
+    # The answer comes before the body is complete; what follows must not reset the connection over it.
+    with socket.create_connection(("127.0.0.1", urlsplit(served.url).port)) as connection:
+        connection.sendall(b"POST /v1/track HTTP/1.1\r\nhost: x\r\ncontent-length: 5000000\r\n\r\n")
+        for _ in range(50):
+            connection.sendall(b"x" * 100_000)
+            time.sleep(0.002)
+        answer = b""
+        while piece := connection.recv(65_536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in head
+    assert json.loads(body)["code"] == "payload_too_large"
 
 
 def test_a_call_in_a_batch_has_the_limit_of_a_call(client: httpx.Client, inbox: Inbox) -> None:
