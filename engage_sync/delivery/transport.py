@@ -51,6 +51,7 @@ class Transport:
             .pool_idle_timeout(_KEEP_ALIVE)
             .build()
         )
+        self._headers: dict[str, Mapping[str, str]] = {}
 
     async def send(
         self,
@@ -65,11 +66,11 @@ class Transport:
         Cancelling this gives up the answer, not the request, which ends at its limit. `signature` are headers of this
         request alone.
         """
-        headers = {"content-type": "application/json", **destination.headers, **signature}
+        headers = self._headers_for(destination)
         try:
             sending = (
                 self._client.request(request.method, _url(destination.base_url + request.path))
-                .headers(headers)
+                .headers({**headers, **signature} if signature else headers)
                 .body_bytes(body)
                 .timeout(timedelta(seconds=seconds))
                 .build()
@@ -88,6 +89,13 @@ class Transport:
 
     async def close(self) -> None:
         await self._client.close()
+
+    def _headers_for(self, destination: Destination) -> Mapping[str, str]:
+        headers = self._headers.get(destination.slug)
+        if headers is None:
+            own = {name.lower(): value for name, value in destination.headers.items()}
+            headers = self._headers[destination.slug] = {"content-type": "application/json", **own}
+        return headers
 
 
 @lru_cache(maxsize=256)

@@ -24,7 +24,9 @@ async def read(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes
     """One request: its first line, its headers, its body."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     first, *lines = head.strip().split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    named = [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines)]
+    headers = dict(named)
+    assert len(headers) == len(named), named
     return first, headers, await reader.readexactly(int(headers.get("content-length", 0)))
 
 
@@ -51,7 +53,8 @@ async def served(handler: Handler) -> AsyncIterator[int]:
 
 
 def destination(port: int, **headers: str) -> Destination:
-    made = SimpleNamespace(slug="iterable", base_url=f"http://127.0.0.1:{port}", headers={"Api-Key": "k", **headers})
+    own = {"Api-Key": "k", "Content-Type": "application/json", **headers}
+    made = SimpleNamespace(slug="iterable", base_url=f"http://127.0.0.1:{port}", headers=own)
     return cast(Destination, made)
 
 
