@@ -29,6 +29,25 @@ _numbers = itertools.count(1)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / "engage-sync-tests"))
 
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 * 2**30
+
+
+def _work_in_memory() -> None:
+    """Put folders that tests make where no disk is waited for: a database has 500 files, and each test has a database.
+
+    There it's made in 30 ms, on a disk in 300 and more.
+    """
+    if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK):
+        return
+    found = os.statvfs(_MEMORY)
+    if found.f_bavail * found.f_frsize >= _ROOM and not found.f_flag & os.ST_NOEXEC:
+        os.environ["TMPDIR"] = str(_MEMORY)
+        tempfile.tempdir = None
+
+
+_work_in_memory()
+
 
 def _docker_answers() -> bool:
     if shutil.which("docker") is None:
