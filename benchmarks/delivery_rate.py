@@ -1,11 +1,13 @@
 """How well a destination's rate is held, and how fast delivery is without one.
 
     python benchmarks/delivery_rate.py [--seconds 10] [--rates 500,2000,0] [--workers 1,2] [--latency-ms 20]
+    python benchmarks/delivery_rate.py --idle 500
 
 The destination is Iterable's, behind it a bare server in a process of its own that notes when each request came; each
 worker is a process of its own. Printed: the mean, and the most requests in any second that begins at a request, both
 as a share of the limit. Rate 0 is "no limit": the requests a second of which delivery itself is capable; beside it what
-one process reaches that only sends, by the same transport.
+one process reaches that only sends, by the same transport. `--idle`: so many messages, each enqueued while nothing else
+waits; how long from its commit to its request's arrival.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ import asyncio
 import bisect
 import multiprocessing
 import os
+import random
 import shutil
+import statistics
 import tempfile
 import time
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,11 +36,13 @@ from engage_sync.database.engine import create_engine
 from engage_sync.delivery.deliverer import Deliverer
 from engage_sync.delivery.transport import Transport
 from engage_sync.destinations import registry
-from engage_sync.outbox import destinations_table
-from engage_sync.outbox.enqueue import Priority
+from engage_sync.outbox import destinations_table, enqueue
+from engage_sync.outbox.enqueue import NewMessage, Priority
 from engage_sync.settings import Settings
 
 _UNLIMITED = 1_000_000.0
+# Between two messages of an idle queue, in seconds.
+_IDLE_FOR = 0.1
 _ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n{"code":"Success"}'
 
 
@@ -197,6 +204,65 @@ def _compare(port: int, pipe: Connection, seconds: float, in_flight: int) -> Non
     _show(pipe, "requests alone, 1 process", 0)
 
 
+def _idle(url: str, port: int, pipe: Connection, messages: int) -> None:
+    """Enqueue now and then, and see when the request comes."""
+    engine = create_engine(url)
+    fill(engine, messages)
+    with engine.begin() as connection:
+        profiles = connection.execute(text("SELECT id FROM profiles ORDER BY id")).scalars().all()
+        definition = connection.execute(text("SELECT id FROM definitions WHERE key = 'benchmark'")).scalar_one()
+        destination = connection.execute(text("SELECT id FROM destinations WHERE slug = 'iterable'")).scalar_one()
+        connection.execute(text("TRUNCATE messages, lanes"))
+    stop_at = time.time() + 3 + messages * _IDLE_FOR
+    worker = multiprocessing.get_context("spawn").Process(target=_stay, args=(url, port, stop_at))
+    worker.start()
+    time.sleep(3)
+    pipe.send("clear")
+    pipe.recv()
+    enqueued: list[float] = []
+    for profile in profiles:
+        message = NewMessage(
+            definition_id=definition,
+            definition_version=1,
+            run_id=1,
+            destination_id=destination,
+            profile_id=profile,
+            identity_type="email",
+            identity_value=f"p{profile}@x.io",
+            call_type="identify",
+            value="true",
+            told_version=1,
+        )
+        with engine.begin() as connection:
+            enqueue.append(connection, [message], as_of=datetime.now(UTC), priority=Priority.REALTIME)
+        enqueued.append(time.monotonic())
+        time.sleep(random.uniform(0.5, 1.0) * _IDLE_FOR)
+    pipe.send("times")
+    times: list[float] = sorted(pipe.recv())
+    worker.join()
+    engine.dispose()
+    waits = [(came - began) * 1000 for began, came in zip(enqueued, times, strict=True)]
+    cuts = statistics.quantiles(waits, n=100)
+    print(
+        f"idle queue, {messages} messages: p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms, longest {max(waits):.1f} ms",
+        flush=True,
+    )
+
+
+def _stay(url: str, port: int, stop_at: float) -> None:
+    """A worker that waits for what comes."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(max(0.0, stop_at - time.time()), stop.set)
+        engine = create_engine(url)
+        deliverer = Deliverer(engine, {"iterable": registry.build(_config(port, 500))}, Settings(), direct_url=url)
+        await deliverer.run(stop)
+        engine.dispose()
+
+    uvloop.run(main())
+
+
 def _show(pipe: Connection, what: str, rate: float) -> None:
     pipe.send("times")
     times: list[float] = sorted(pipe.recv())
@@ -216,6 +282,7 @@ def main() -> None:
     parser.add_argument("--workers", default="1,2")
     parser.add_argument("--latency-ms", type=float, default=20)
     parser.add_argument("--in-flight", type=int, default=64)
+    parser.add_argument("--idle", type=int, default=0)
     arguments = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="es-bench-"))
     home.chmod(0o755)
@@ -230,6 +297,9 @@ def main() -> None:
     server.start()
     port = ours.recv()
     try:
+        if arguments.idle:
+            _idle(url, port, ours, arguments.idle)
+            return
         for rate in arguments.rates.split(","):
             for workers in arguments.workers.split(","):
                 _measure(url, port, ours, float(rate), int(workers), arguments.seconds, arguments.in_flight)

@@ -67,17 +67,23 @@ _ENDED = """
 _CONFIRM = text(
     """
     UPDATE told
-    SET confirmed = ended.value, confirmed_version = ended.version,
+    SET confirmed = ended.value, confirmed_version = ended.version, is_unknown = false,
         enqueued = CASE WHEN told.version > ended.version THEN told.enqueued END
     FROM
     """  # noqa: S608 - constants of this module
     + _ENDED
     + "AND told.confirmed_version < ended.version"
 )
+# What may have arrived is unknown whatever was enqueued since: that may be refused, or taken back.
 _WITHDRAW = text(
-    "UPDATE told SET enqueued = NULL, is_unknown = told.is_unknown OR ended.is_unknown FROM"  # noqa: S608 - constants of this module
+    """
+    UPDATE told
+    SET enqueued = CASE WHEN told.version > ended.version THEN told.enqueued END,
+        is_unknown = told.is_unknown OR ended.is_unknown
+    FROM
+    """  # noqa: S608 - constants of this module
     + _ENDED
-    + "AND told.version = ended.version"
+    + "AND (told.version = ended.version OR (ended.is_unknown AND told.confirmed_version < ended.version))"
 )
 _RESTORE = text(
     "UPDATE told SET enqueued = ended.value FROM"  # noqa: S608 - constants of this module

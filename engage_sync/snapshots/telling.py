@@ -107,7 +107,8 @@ _NEEDED = text(
     WHERE (SELECT true FROM suppressed_profiles AS silent WHERE silent.profile_id = compared.profile_id) IS NULL
       AND CASE
       WHEN is_succeeded THEN current IS NOT NULL
-      WHEN is_unknown AND enqueued IS NULL THEN has_value OR confirmed IS NOT NULL
+      -- Whatever may have arrived: what is true has to be said.
+      WHEN is_unknown AND enqueued IS NULL THEN true
       WHEN current IS NULL THEN has_value
       ELSE current <> wanted
     END
@@ -143,8 +144,8 @@ _ENQUEUED = text(
       AS telling (identity_value, identity_type, destination_id, definition_id, call_type, profile_id, enqueued)
     ORDER BY identity_value COLLATE "C", identity_type COLLATE "C", destination_id, definition_id, call_type
     ON CONFLICT (identity_value, identity_type, destination_id, definition_id, call_type) DO UPDATE
-    SET version = told.version + 1, enqueued = excluded.enqueued, profile_id = excluded.profile_id, is_unknown = false,
-        is_adopted = false
+    -- What is unknown stays so until the destination takes something: this message may be refused, or taken back.
+    SET version = told.version + 1, enqueued = excluded.enqueued, profile_id = excluded.profile_id, is_adopted = false
     RETURNING identity_value, identity_type, destination_id, definition_id, call_type, version
     """
 )

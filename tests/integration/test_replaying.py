@@ -50,6 +50,10 @@ def refused(world: World) -> list[tuple[str, str, Any, int]]:
     return settled(world, lambda message: Failed(message=message, reason="400 BadParams: no"))
 
 
+def given_up(world: World) -> list[tuple[str, str, Any, int]]:
+    return settled(world, lambda message: Failed(message=message, reason="no answer", is_unknown=True))
+
+
 def taken(world: World) -> list[tuple[str, str, Any, int]]:
     return settled(world, lambda message: Taken(message=message))
 
@@ -89,6 +93,44 @@ def test_who_left_since_is_told_nothing(world: World) -> None:
     assert world.waiting() == []
     assert (replay(world).waiting, world.waiting()) == (0, [])
     assert rows(world, "SELECT DISTINCT status FROM dead_letters") == [("obsolete",)]
+
+
+def test_who_left_since_and_may_have_heard_of_it_is_told(world: World) -> None:
+    """Its answer was lost: the destination may hold the field, and have seen the event."""
+    world.apply(audience("buyers", BUYERS, destinations=BOTH))
+    bought(world)
+    world.compute(as_of=NOW)
+    given_up(world)
+    world.compute(as_of=NOW + timedelta(days=31))
+    assert taken(world) == [("ann@x.io", "identify", False, 2), ("ann@x.io", "track", False, 2)]
+    assert (replay(world).waiting, world.waiting()) == (0, [])
+
+
+def test_what_may_have_arrived_is_not_forgotten_over_what_was_refused_since(world: World) -> None:
+    world.apply(audience("buyers", BUYERS))
+    bought(world)
+    world.compute(as_of=NOW)
+    given_up(world)
+    world.compute(as_of=NOW + timedelta(days=31))
+    assert refused(world) == [("ann@x.io", "identify", False, 2)]
+    assert replay(world).waiting == 1
+    assert taken(world) == [("ann@x.io", "identify", False, 2)]
+
+
+def test_what_may_have_arrived_is_not_forgotten_over_what_was_taken_back_since(world: World) -> None:
+    """True may have arrived; then false was enqueued, and taken back unsent: true is said again."""
+    world.apply(audience("buyers", BUYERS))
+    bought(world)
+    world.compute(as_of=NOW)
+    assert taken(world) == [("ann@x.io", "identify", True, 1)]
+    world.compute(as_of=NOW + timedelta(days=31))
+    assert given_up(world) == [("ann@x.io", "identify", False, 2)]
+    bought(world, NOW + timedelta(days=32))
+    world.compute(as_of=NOW + timedelta(days=32))
+    world.compute(as_of=NOW + timedelta(days=63))
+    bought(world, NOW + timedelta(days=64))
+    world.compute(as_of=NOW + timedelta(days=64))
+    assert [(value, version) for _, _, value, version in taken(world)] == [(True, 5)]
 
 
 def test_what_was_told_since_is_not_overwritten(world: World) -> None:

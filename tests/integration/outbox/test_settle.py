@@ -105,6 +105,18 @@ def test_dead_letter_of_an_old_version_leaves_the_newer_one_enqueued(outbox: Out
     assert outbox.told() == [("ann@x.io", "identify", 2, False, None, 0)]
 
 
+def test_what_may_have_arrived_stays_unknown_until_the_destination_takes_something(outbox: Outbox) -> None:
+    outbox.waiting_message(value=True)
+    outbox.waiting_message(value=False)
+    worker = outbox.worker()
+    (lane,) = outbox.claim(worker)
+    older, newer = lane.messages
+    settling(outbox, worker, Failed(message=older, reason="no answer", is_unknown=True))
+    assert outbox.rows("SELECT is_unknown, enqueued FROM told") == [(True, False)]
+    settling(outbox, worker, Taken(message=newer))
+    assert outbox.rows("SELECT is_unknown, enqueued, confirmed FROM told") == [(False, None, False)]
+
+
 def test_answered_message_may_be_sent_again_at_once_an_unanswered_one_not(outbox: Outbox) -> None:
     outbox.waiting_message()
     worker = outbox.worker()
