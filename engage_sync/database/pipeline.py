@@ -24,6 +24,7 @@ T = TypeVar("T")
 # Named tuples: a statement names its columns apart.
 Rows = Sequence[Any]
 _DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+_FIRST = "engage_sync.first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,16 @@ class Query(Generic[T]):
 
 def nothing(_rows: Rows) -> None:
     """Reads a statement that is run for what it does."""
+
+
+@contextmanager
+def beginning(connection: Connection, query: Query[None]) -> Iterator[None]:
+    """Within the block, the first round trip begins with this query, which so costs none of its own."""
+    connection.info[_FIRST] = query
+    try:
+        yield
+    finally:
+        connection.info.pop(_FIRST, None)
 
 
 def ask(connection: Connection, query: Query[T]) -> T:
@@ -64,9 +75,12 @@ def ask_each(connection: Connection, queries: Sequence[Query[Any]]) -> list[Any]
     if not connection.in_transaction():
         connection.begin()
     driver: Any = connection.connection.driver_connection
+    first: Query[None] | None = connection.info.pop(_FIRST, None)
     cursors: list[Any] = []
     try:
         with driver.pipeline():
+            if first is not None:
+                driver.execute(_text(first.statement), _given(first.parameters))
             for query in queries:
                 cursor = driver.cursor(row_factory=namedtuple_row)
                 cursors.append(cursor.execute(_text(query.statement), _given(query.parameters)))

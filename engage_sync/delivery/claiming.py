@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection
 
+from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.delivery.roads import Roads
 from engage_sync.delivery.work import Lane
 from engage_sync.outbox import claim, roads
@@ -74,33 +77,25 @@ class Claiming:
 
     def claim(self, connection: Connection, limit: int, last: Priority, *, is_probe: bool = False) -> Claimed:
         """Lease up to `limit` lanes, in the caller's transaction; `is_probe`: also of a destination that is held."""
+        destination, worker = self._destination_id, self._worker_id
         if self._only is not None:
-            lanes = claim.claim_of(
-                connection,
-                self._destination_id,
-                self._worker_id,
-                self._only,
-                user_id_once=self._user_id_once,
-                is_probe=is_probe,
-            )
+            leased = claim.lease_one(connection, destination, worker, self._only, is_probe=is_probe)
         else:
-            lanes = claim.claim(
-                connection,
-                self._destination_id,
-                self._worker_id,
-                limit,
-                last=last,
-                user_id_once=self._user_id_once,
-                is_probe=is_probe,
-            )
-        before: Mapping[int, Last] = {}
+            leased = claim.lease(connection, destination, worker, limit, last=last, is_probe=is_probe)
+        counted = [priority for priority in Priority if priority <= last]
         # A claim that got less than it asked for left nothing behind.
-        waiting: Mapping[Priority, int] = {priority: 0 for priority in Priority if priority <= last}
+        waiting = dict.fromkeys(counted, 0)
+        if not leased:
+            return Claimed([], {}, waiting)
+        queries: list[Query[Any]] = [claim.loading(destination, leased, user_id_once=self._user_id_once)]
         if self._roads.has_bulk:
-            before = roads.last(connection, self._destination_id, [lane.profile_id for lane in lanes])
-        if self._roads.are_two and len(lanes) >= limit:
-            waiting = roads.waiting(connection, self._destination_id, self._roads.most_to_count, last)
-        return Claimed(lanes, before, waiting)
+            queries.append(roads.asking_last(destination, [lane.profile_id for lane in leased]))
+        if self._roads.are_two and len(leased) >= limit:
+            most = self._roads.most_to_count
+            queries += [roads.asking_waiting(destination, most, priority) for priority in counted]
+        lanes, *more = pipeline.ask_each(connection, queries)
+        before = more.pop(0) if self._roads.has_bulk else {}
+        return Claimed(lanes, before, waiting | dict(zip(counted, more, strict=False)))
 
     def learn(self, lanes: list[Lane], last: Priority) -> None:
         """Keep as much in hand as the road needs that the lanes of a whole claim took."""

@@ -9,13 +9,15 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
+from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.delivery.transactions import PASSING, Transactions, why
 from engage_sync.delivery.work import Job, Parcel, Ready
 from engage_sync.destinations.protocol import BulkLimits
@@ -62,7 +64,7 @@ class Budget:
 @dataclass(frozen=True, slots=True)
 class _Begun:
     started: dict[int, Started]
-    reservation: Reservation | None
+    reservation: Reservation
     clock: float
 
 
@@ -169,21 +171,18 @@ class Pacer:
 
     def _start_and_reserve(self, connection: Connection, parcels: list[Parcel]) -> _Begun:
         limits = self._budget
-        started = self._start(connection, [job for parcel in parcels for job in parcel.jobs])
-        going = sum(
-            1
-            for parcel in parcels
-            if any(all(message.id in started for message in job.messages) for job in parcel.jobs)
+        # The slots last, as every other worker's reservation waits for this transaction. Of what may not start, which
+        # is seldom any, they are left empty.
+        started, reservation = pipeline.ask_each(
+            connection,
+            [
+                self._start_of([job for parcel in parcels for job in parcel.jobs]),
+                budget.reserving(limits.destination_id, limits.name, limits.paced, len(parcels), lead=self._lead),
+            ],
         )
-        reservation = None
-        if going:
-            # Last, as every other worker's reservation waits for this transaction.
-            reservation = budget.reserve(
-                connection, limits.destination_id, limits.name, limits.paced, going, lead=self._lead
-            )
         return _Begun(started, reservation, time.monotonic())
 
-    def _start(self, connection: Connection, jobs: list[Job]) -> dict[int, Started]:
+    def _start_of(self, jobs: list[Job]) -> Query[dict[int, Started]]:
         wanted = [
             Wanted(
                 message.id,
@@ -195,13 +194,11 @@ class Pacer:
             for message in job.messages
         ]
         timeout, in_bulk = self._budget.request_timeout, self._budget.bulk is not None
-        return claim.start(connection, self._worker_id, wanted, timeout, in_bulk=in_bulk)
+        return claim.starting(self._worker_id, wanted, timeout, in_bulk=in_bulk)
 
     def _schedule(self, parcels: list[Parcel], begun: _Begun, asked: float) -> None:
-        offsets: Iterator[float] = iter(())
-        if begun.reservation is not None:
-            offsets = iter(begun.reservation.offsets())
-            self._spacing = begun.reservation.spacing
+        offsets = iter(begun.reservation.offsets())
+        self._spacing = begun.reservation.spacing
         for parcel in parcels:
             self._keep_started(parcel, begun.started, asked)
             if parcel.jobs:
@@ -272,7 +269,8 @@ class Pacer:
         """Start anew what waited long for its slot, as a budget of few requests makes it: its time counts from now."""
         asked = time.monotonic()
         try:
-            started = await self._transactions.run(lambda connection: self._start(connection, parcel.jobs))
+            query = self._start_of(parcel.jobs)
+            started = await self._transactions.run(lambda connection: pipeline.ask(connection, query))
         except PASSING as failure:
             log.warning("start_failed", reason=why(failure))
             started = {}

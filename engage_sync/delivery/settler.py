@@ -135,9 +135,12 @@ class Settler:
         later: set[int],
         also: list[Callable[[Connection], object]],
     ) -> _Written:
+        # Locked first, whatever of them is given back in the end.
+        locking = lanes.locking(self._destination_id, self._worker_id, [lane.profile_id for lane in leaving])
+        beside = [locking] if leaving else []
         settled = Settled(set(), set(), set())
         if settlements:
-            settled = settle.settle(connection, self._worker_id, settlements)
+            settled = settle.settle(connection, self._worker_id, settlements, beside=beside)
         # A lane whose last message isn't settled would be given back with that message waiting in it.
         unsettled = {each.message.profile_id for each in settlements if each.message.id in settled.busy}
         unsettled |= later
@@ -151,7 +154,14 @@ class Settler:
                 )
                 for lane in giving
             ]
-            released = lanes.release(connection, self._destination_id, self._worker_id, leases, self._request_timeout)
+            released = lanes.release(
+                connection,
+                self._destination_id,
+                self._worker_id,
+                leases,
+                self._request_timeout,
+                locked=settled.beside[0] if settlements else None,
+            )
         for write in also:
             write(connection)
         return _Written(settled, released, giving)

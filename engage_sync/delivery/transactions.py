@@ -8,18 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import sqlalchemy.exc
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from engage_sync import errors
 from engage_sync.database import engine as database
 from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
 
 T = TypeVar("T")
 
 # The server is away, restarting, or chose us to resolve a deadlock: the same work may succeed later.
 PASSING = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError)
 
-_NOT_DURABLE = text("SET LOCAL synchronous_commit TO off")
+_NOT_DURABLE = Query("SET LOCAL synchronous_commit TO off", {}, pipeline.nothing)
 
 
 def why(failure: BaseException) -> str:
@@ -51,6 +52,7 @@ class Transactions:
 
     def _transaction(self, work: Callable[[Connection], T], durable: bool) -> T:
         with self._engine.begin() as connection:
-            if not durable:
-                pipeline.rows(connection, _NOT_DURABLE, {})
-            return work(connection)
+            if durable:
+                return work(connection)
+            with pipeline.beginning(connection, _NOT_DURABLE):
+                return work(connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
+from json.encoder import encode_basestring_ascii
 from uuid import UUID
 
 _LENGTH = 27
@@ -21,9 +21,8 @@ def message_id(
     told_version: int,
 ) -> str:
     """`personas_` and 27 letters and digits. `destination` is its slug, `definition` its public id."""
-    # As JSON, so that no two lists of parts read the same.
-    parts = [str(installation), destination, definition, identity_type, identity_value, call_type, told_version]
-    return "personas_" + _letters(json.dumps(parts).encode())
+    parts = (str(installation), destination, definition, identity_type, identity_value, call_type)
+    return "personas_" + _letters(*parts, number=told_version)
 
 
 def forwarded_id(*, installation: UUID, destination: str, source: str, message_id: str) -> str:
@@ -31,13 +30,17 @@ def forwarded_id(*, installation: UUID, destination: str, source: str, message_i
 
     Not the source's own id: that is unique within its source only.
     """
-    return "forwarded_" + _letters(json.dumps([str(installation), destination, source, message_id]).encode())
+    return "forwarded_" + _letters(str(installation), destination, source, message_id)
 
 
 def space_id(installation: UUID, slug: str) -> str:
     """`spa_` and 27 letters and digits: the id that a space leaves under."""
-    return "spa_" + _letters(json.dumps([str(installation), "space", slug]).encode())
+    return "spa_" + _letters(str(installation), "space", slug)
 
 
-def _letters(content: bytes) -> str:
-    return base64.b32encode(hashlib.sha256(content).digest()).decode()[:_LENGTH].lower()
+def _letters(*parts: str, number: int | None = None) -> str:
+    """The parts' hash. They are hashed as a JSON list, so that no two lists of parts read the same."""
+    last = "" if number is None else f", {number}"
+    content = f"[{', '.join(map(encode_basestring_ascii, parts))}{last}]"
+    # Twenty bytes are 32 letters.
+    return base64.b32encode(hashlib.sha256(content.encode()).digest()[:20]).decode()[:_LENGTH].lower()

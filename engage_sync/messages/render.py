@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -104,5 +105,7 @@ def _personas(subject: Subject, sender: Sender) -> dict[str, Any]:
     }
 
 
+# Messages of one run have one instant.
+@lru_cache(maxsize=256)
 def _instant(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query, Rows
 
 # Aimed at the limit itself, the jitter of sending would break it by some percent.
 SHARE_OF_LIMIT = 0.97
@@ -105,12 +106,21 @@ def reserve(
 
     Other workers wait for this transaction's end: reserve last, and commit.
     """
+    return pipeline.ask(connection, reserving(destination_id, name, rate, slots, lead=lead))
+
+
+def reserving(destination_id: int, name: str, rate: float, slots: int, *, lead: float = 0.0) -> Query[Reservation]:
+    """The query of `reserve`."""
     count = max(1, min(slots, most_slots(rate)))
-    spacing = 1.0 / (SHARE_OF_LIMIT * rate)
-    given = {"destination": destination_id, "name": name, "span": count * spacing, "lead": lead, **_HALF}
-    row = pipeline.rows(connection, _RESERVE, given)[0]
-    spacing /= row.share
-    return Reservation(start=row.ends - count * spacing, spacing=spacing, count=count)
+    span = count / (SHARE_OF_LIMIT * rate)
+
+    def read(rows: Rows) -> Reservation:
+        (row,) = rows
+        spacing = span / count / row.share
+        return Reservation(start=row.ends - count * spacing, spacing=spacing, count=count)
+
+    given = {"destination": destination_id, "name": name, "span": span, "lead": lead, **_HALF}
+    return Query(_RESERVE, given, read)
 
 
 def lower(connection: Connection, destination_id: int, name: str) -> float | None:

@@ -9,11 +9,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, text
 
 from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query, Rows
 from engage_sync.messages.message import Message, Subject
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.outbox.outages import time_held
@@ -21,6 +22,15 @@ from engage_sync.profiles.companion import user_id_of
 
 # What is loaded of one person at once; the rest goes back to the end of the queue, so that nobody holds a worker.
 MESSAGES_A_LANE = 20
+
+
+class Leased(Protocol):
+    """A lane that is ours. `late`: for how many seconds it had been due."""
+
+    profile_id: int
+    priority: int
+    due_at: datetime
+    late: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +81,15 @@ _LEASE = text(
     WHERE lanes.profile_id = due.profile_id AND lanes.destination_id = due.destination_id
     RETURNING lanes.profile_id, lanes.priority, lanes.due_at,
               extract(epoch FROM clock_timestamp() - lanes.due_at)::float8 AS late
+    """
+)
+# Whether there is anything less urgent: seldom both, and mostly neither.
+_DUE = text(
+    """
+    SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination AND worker_id IS NULL AND priority = 1
+                     AND due_at <= statement_timestamp()) AS tick,
+           EXISTS (SELECT FROM lanes WHERE destination_id = :destination AND worker_id IS NULL AND priority = 2
+                     AND due_at <= statement_timestamp()) AS first
     """
 )
 # One person's lane alone, as the lease above takes any.
@@ -191,33 +210,74 @@ def claim(
     urgent than it. A lane may come empty, when its message was taken back. A paused destination has nothing due.
     `user_id_once`: of several emails of a person only the first one has the user id beside it.
     """
+    lanes = lease(connection, destination_id, worker_id, limit, last=last, is_probe=is_probe)
+    return pipeline.ask(connection, loading(destination_id, lanes, user_id_once=user_id_once)) if lanes else []
+
+
+def lease(
+    connection: Connection,
+    destination_id: int,
+    worker_id: int,
+    limit: int,
+    *,
+    last: Priority = Priority.FIRST_PUSH,
+    is_probe: bool = False,
+) -> list[Leased]:
+    """Lease as `claim` does, and load nothing yet."""
     given = {"destination": destination_id, "worker": worker_id, "is_probe": is_probe}
     kept = _tenth(limit) if last is Priority.FIRST_PUSH else 0
-    lanes = _lease(connection, Priority.REALTIME, limit - kept, given)
-    if last >= Priority.TICK:
-        lanes += _lease(connection, Priority.TICK, limit - kept - len(lanes), given)
-    is_full = len(lanes) == limit - kept
-    if last is Priority.FIRST_PUSH:
+    urgent = limit - kept
+    lanes: list[Leased]
+    lanes, due = pipeline.ask_each(
+        connection, [_leasing(Priority.REALTIME, urgent, given), Query(_DUE, {"destination": destination_id}, _due)]
+    )
+    is_full = len(lanes) == urgent
+    if last >= Priority.TICK and Priority.TICK in due:
+        lanes += _lease(connection, Priority.TICK, urgent - len(lanes), given)
+        is_full = len(lanes) == urgent
+    if last is Priority.FIRST_PUSH and Priority.FIRST_PUSH in due:
         lanes += _lease(connection, Priority.FIRST_PUSH, limit - len(lanes), given)
     if is_full and len(lanes) < limit:
         # The tenth was kept for nobody.
         lanes += _lease(connection, Priority.REALTIME, limit - len(lanes), given)
         lanes += _lease(connection, Priority.TICK, limit - len(lanes), given)
-    return _claimed(connection, destination_id, lanes, user_id_once)
+    return lanes
 
 
-def claim_of(
-    connection: Connection,
-    destination_id: int,
-    worker_id: int,
-    profile_id: int,
-    *,
-    user_id_once: bool = False,
-    is_probe: bool = False,
-) -> list[ClaimedLane]:
-    """Lease one person's lane if it is due, and load what waits in it."""
+def lease_one(
+    connection: Connection, destination_id: int, worker_id: int, profile_id: int, *, is_probe: bool = False
+) -> list[Leased]:
+    """Lease one person's lane if it is due."""
     given = {"destination": destination_id, "worker": worker_id, "profile": profile_id, "is_probe": is_probe}
-    return _claimed(connection, destination_id, pipeline.rows(connection, _LEASE_ONE, given), user_id_once)
+    return pipeline.ask(connection, Query(_LEASE_ONE, given, list))
+
+
+def loading(destination_id: int, lanes: Sequence[Leased], *, user_id_once: bool = False) -> Query[list[ClaimedLane]]:
+    """Asks for what waits in leased lanes; they come the most urgent first, the longest due first."""
+    given = {
+        "profiles": [lane.profile_id for lane in lanes],
+        "destination": destination_id,
+        "messages": MESSAGES_A_LANE + 1,
+        "user_id_once": user_id_once,
+    }
+
+    def read(rows: Rows) -> list[ClaimedLane]:
+        waiting: dict[int, list[Message]] = {}
+        for row in rows:
+            waiting.setdefault(row.profile_id, []).append(_message(row, destination_id))
+        return [
+            ClaimedLane(
+                profile_id=lane.profile_id,
+                destination_id=destination_id,
+                priority=lane.priority,
+                late=lane.late,
+                messages=tuple(waiting.get(lane.profile_id, ())[:MESSAGES_A_LANE]),
+                has_more=len(waiting.get(lane.profile_id, ())) > MESSAGES_A_LANE,
+            )
+            for lane in sorted(lanes, key=lambda lane: (lane.priority, lane.due_at))
+        ]
+
+    return Query(_LOAD, given, read)
 
 
 def start(
@@ -229,37 +289,27 @@ def start(
     way (`timeout` seconds since it started), everything of a destination that is paused or held, and of suppressed
     people.
     """
-    rows = pipeline.rows(
-        connection,
-        _START,
-        {
-            "worker": worker_id,
-            "ids": [message.id for message in messages],
-            "profiles": [message.profile_id for message in messages],
-            "again": [message.again for message in messages],
-            "are_probes": [message.is_probe for message in messages],
-            "timeout": timeout,
-            "in_bulk": in_bulk,
-        },
-    )
+    return pipeline.ask(connection, starting(worker_id, messages, timeout, in_bulk=in_bulk))
+
+
+def starting(
+    worker_id: int, messages: Sequence[Wanted], timeout: float, *, in_bulk: bool = False
+) -> Query[dict[int, Started]]:
+    """The query of `start`."""
+    given = {
+        "worker": worker_id,
+        "ids": [message.id for message in messages],
+        "profiles": [message.profile_id for message in messages],
+        "again": [message.again for message in messages],
+        "are_probes": [message.is_probe for message in messages],
+        "timeout": timeout,
+        "in_bulk": in_bulk,
+    }
+    return Query(_START, given, _started)
+
+
+def _started(rows: Rows) -> dict[int, Started]:
     return {row[0]: Started(attempts=row[1], started_at=row[2], first_started_at=row[3]) for row in rows}
-
-
-def _claimed(
-    connection: Connection, destination_id: int, lanes: Sequence[Any], user_id_once: bool
-) -> list[ClaimedLane]:
-    waiting = _load(connection, destination_id, [lane.profile_id for lane in lanes], user_id_once)
-    return [
-        ClaimedLane(
-            profile_id=lane.profile_id,
-            destination_id=destination_id,
-            priority=lane.priority,
-            late=lane.late,
-            messages=tuple(waiting.get(lane.profile_id, ())[:MESSAGES_A_LANE]),
-            has_more=len(waiting.get(lane.profile_id, ())) > MESSAGES_A_LANE,
-        )
-        for lane in sorted(lanes, key=lambda lane: (lane.priority, lane.due_at))
-    ]
 
 
 def _tenth(limit: int) -> int:
@@ -268,27 +318,17 @@ def _tenth(limit: int) -> int:
     return whole + (random.random() * 10 < rest)
 
 
-def _lease(connection: Connection, priority: Priority, limit: int, given: dict[str, int]) -> list[Any]:
-    if limit <= 0:
-        return []
-    return pipeline.rows(connection, _LEASE, {**given, "priority": int(priority), "limit": limit})
+def _lease(connection: Connection, priority: Priority, limit: int, given: dict[str, int]) -> list[Leased]:
+    return pipeline.ask(connection, _leasing(priority, limit, given)) if limit > 0 else []
 
 
-def _load(
-    connection: Connection, destination_id: int, profiles: Sequence[int], user_id_once: bool
-) -> dict[int, list[Message]]:
-    loaded: dict[int, list[Message]] = {}
-    if not profiles:
-        return loaded
-    given = {
-        "profiles": list(profiles),
-        "destination": destination_id,
-        "messages": MESSAGES_A_LANE + 1,
-        "user_id_once": user_id_once,
-    }
-    for row in pipeline.rows(connection, _LOAD, given):
-        loaded.setdefault(row.profile_id, []).append(_message(row, destination_id))
-    return loaded
+def _leasing(priority: Priority, limit: int, given: dict[str, int]) -> Query[list[Leased]]:
+    return Query(_LEASE, {**given, "priority": int(priority), "limit": limit}, list)
+
+
+def _due(rows: Rows) -> set[Priority]:
+    (row,) = rows
+    return {priority for priority, is_due in ((Priority.TICK, row.tick), (Priority.FIRST_PUSH, row.first)) if is_due}
 
 
 def _message(row: Any, destination_id: int) -> Message:

@@ -5,14 +5,14 @@ Writes `lanes`. Nothing may be stranded: a message without a lane is never sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from engage_sync.database import channels, pipeline
+from engage_sync.database.pipeline import Query, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,35 +90,52 @@ _OPEN = text(
 )
 
 
+def locking(destination_id: int, worker_id: int, profiles: Sequence[int]) -> Query[set[int]]:
+    """Locks lanes until the transaction ends, before they are released; says of which profiles it could."""
+    given = {"destination": destination_id, "worker": worker_id, "profiles": list(profiles)}
+    return Query(_LOCK, given, _profiles)
+
+
 def release(
-    connection: Connection, destination_id: int, worker_id: int, leaving: Sequence[Leaving], timeout: float
+    connection: Connection,
+    destination_id: int,
+    worker_id: int,
+    leaving: Sequence[Leaving],
+    timeout: float,
+    *,
+    locked: set[int] | None = None,
 ) -> Released:
     """Give lanes back. Those that aren't ours any more are in none of the answer's sets.
 
-    `timeout` is how long a started request may live, in seconds.
+    `timeout` is how long a started request may live, in seconds. `locked`: the answer to `locking` in this transaction,
+    where it was asked already.
     """
-    given = {"destination": destination_id, "worker": worker_id}
-    profiles = [lane.profile_id for lane in leaving]
-    locked = _profiles(connection, _LOCK, {**given, "profiles": profiles})
-    closed: set[int] = set()
-    waiting: set[int] = set()
-    if locked:
-        closed = _profiles(connection, _CLOSE, {"destination": destination_id, "profiles": sorted(locked)})
-    staying = [lane for lane in leaving if lane.profile_id in locked - closed]
-    if staying:
-        columns = {
-            "profiles": [lane.profile_id for lane in staying],
-            "due": [lane.due_at for lane in staying],
-            "rests": [lane.rest for lane in staying],
+    if locked is None:
+        locked = pipeline.ask(connection, locking(destination_id, worker_id, [lane.profile_id for lane in leaving]))
+    going = [lane for lane in leaving if lane.profile_id in locked]
+    unlocked = [lane.profile_id for lane in leaving if lane.profile_id not in locked]
+    queries: list[Query[set[int]]] = []
+    if unlocked:
+        given = {"destination": destination_id, "worker": worker_id, "profiles": unlocked}
+        queries.append(Query(_STILL_OURS, given, _profiles))
+    if going:
+        profiles = [lane.profile_id for lane in going]
+        staying = {
+            "profiles": profiles,
+            "due": [lane.due_at for lane in going],
+            "rests": [lane.rest for lane in going],
         }
-        waiting = _profiles(connection, _WAIT, {"destination": destination_id, "timeout": timeout, **columns})
-    unlocked = [profile for profile in profiles if profile not in locked]
-    held = _profiles(connection, _STILL_OURS, {**given, "profiles": unlocked}) if unlocked else set()
+        queries.append(Query(_CLOSE, {"destination": destination_id, "profiles": sorted(profiles)}, _profiles))
+        # Of those that are still there.
+        queries.append(Query(_WAIT, {"destination": destination_id, "timeout": timeout, **staying}, _profiles))
+    answers = pipeline.ask_each(connection, queries)
+    held = answers.pop(0) if unlocked else set()
+    closed, waiting = answers if going else (set(), set())
     return Released(closed=closed, waiting=waiting, held=held)
 
 
-def _profiles(connection: Connection, statement: TextClause, given: Mapping[str, Any]) -> set[int]:
-    return {row.profile_id for row in pipeline.rows(connection, statement, given)}
+def _profiles(rows: Rows) -> set[int]:
+    return {row.profile_id for row in rows}
 
 
 _HURRY = text(

@@ -6,12 +6,12 @@ message sent by the other road soon after could overtake them, so each person ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
-from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query, Rows
 from engage_sync.outbox.enqueue import Priority
 
 KEPT_FOR = 300.0
@@ -57,26 +57,17 @@ class Last(NamedTuple):
     rest: float
 
 
-def last(connection: Connection, destination_id: int, profiles: Sequence[int]) -> dict[int, Last]:
+def asking_last(destination_id: int, profiles: Sequence[int]) -> Query[dict[int, Last]]:
     """By which road each person's last message went. Left out: those who were sent nothing in the last minutes."""
-    if not profiles:
-        return {}
     given = {"profiles": list(profiles), "destination": destination_id, "kept_for": KEPT_FOR}
-    rows = pipeline.rows(connection, _LAST, given)
+    return Query(_LAST, given, _last)
+
+
+def _last(rows: Rows) -> dict[int, Last]:
     return {row.profile_id: Last(row.in_bulk, KEPT_FOR if row.rest is None else row.rest) for row in rows}
 
 
-def waiting(
-    connection: Connection, destination_id: int, most: int, last: Priority = Priority.FIRST_PUSH
-) -> Mapping[Priority, int]:
-    """How many lanes are due that no worker has, of each priority up to `most`; of none less urgent than `last`."""
-    given = {"destination": destination_id, "most": most}
-    counts = pipeline.ask_each(
-        connection,
-        [
-            pipeline.Query(_WAITING, {**given, "priority": int(priority)}, lambda rows: int(rows[0].lanes))
-            for priority in Priority
-            if priority <= last
-        ],
-    )
-    return dict(zip(Priority, counts, strict=False))
+def asking_waiting(destination_id: int, most: int, priority: Priority) -> Query[int]:
+    """How many lanes of a priority are due that no worker has, up to `most`."""
+    given = {"destination": destination_id, "most": most, "priority": int(priority)}
+    return Query(_WAITING, given, lambda rows: int(rows[0].lanes))

@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from engage_sync.database import channels, pipeline
+from engage_sync.database.pipeline import Query
 from engage_sync.messages.forwarded import EMAIL_CHANGE, FORGET
 from engage_sync.messages.message import Message
 from engage_sync.outbox import forgetting
@@ -73,11 +74,15 @@ Settlement: TypeAlias = Taken | Failed | Postponed | Unsent
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """By message id: settled; `busy`: somebody holds what the identity was told, try again; the rest was not ours."""
+    """By message id: settled; `busy`: somebody holds what the identity was told, try again; the rest was not ours.
+
+    `beside` are the answers to what was asked beside.
+    """
 
     done: set[int]
     busy: set[int]
     stale: set[int]
+    beside: Sequence[Any] = ()
 
 
 _HOLD_WORKER = text("SELECT id FROM workers WHERE id = :worker FOR KEY SHARE")
@@ -99,9 +104,16 @@ _TAKEN = text(
                              in_bulk)
       SELECT id, destination_id, profile_id, definition_id, definition_version, run_id, identity_type, identity_value,
              call_type, value, told_version, as_of, enqueued_at, attempts, source_id, coalesce(in_bulk, false)
-      FROM gone WHERE id <> ALL(CAST(:skipped AS bigint[])) AND call_type <> 'forget'
-    )
-    SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version, value::text
+      FROM gone WHERE id <> ALL(CAST(:unsent AS bigint[])) AND call_type <> 'forget'
+    ), told_now AS (
+      -- A forwarded call touches nothing of what was told.
+      SELECT * FROM gone WHERE definition_id IS NOT NULL AND id <> ALL(CAST(:withheld AS bigint[]))
+    ), confirmed AS (
+    """
+    + settled.confirming("told_now")
+    + """)
+    SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version,
+           CASE WHEN call_type = 'forget' OR id = ANY(CAST(:withheld AS bigint[])) THEN value::text END AS value
     FROM gone
     """
 )
@@ -151,13 +163,25 @@ _UNSENT = text(
 )
 
 
-def settle(connection: Connection, worker_id: int, settlements: Sequence[Settlement]) -> Settled:
-    """Write down how attempts ended, in the caller's transaction; say which were still ours to settle."""
-    if not pipeline.rows(connection, _HOLD_WORKER, {"worker": worker_id}):
-        return Settled(set(), set(), {each.message.id for each in settlements})
+def settle(
+    connection: Connection, worker_id: int, settlements: Sequence[Settlement], *, beside: Sequence[Query[Any]] = ()
+) -> Settled:
+    """Write down how attempts ended, in the caller's transaction; say which were still ours to settle.
+
+    `beside` are queries that go along before anything is written, and cost no round trip of their own.
+    """
     ending = [each for each in settlements if isinstance(each, Taken | Failed)]
-    held = settled.lock(connection, {key for each in ending if (key := told_key(each.message))})
-    busy = {each.message.id for each in ending if told_key(each.message) in held}
+    lives, held, *answers = pipeline.ask_each(
+        connection,
+        [
+            Query(_HOLD_WORKER, {"worker": worker_id}, bool),
+            settled.locking({key for each in ending if (key := told_key(each.message))}),
+            *beside,
+        ],
+    )
+    if not lives:
+        return Settled(set(), set(), {each.message.id for each in settlements}, tuple(answers))
+    busy = {each.message.id for each in ending if told_key(each.message) in held} if held else set()
     free = [each for each in settlements if each.message.id not in busy]
     done = (
         _take(connection, worker_id, [each for each in free if isinstance(each, Taken)])
@@ -165,7 +189,7 @@ def settle(connection: Connection, worker_id: int, settlements: Sequence[Settlem
         | _postpone(connection, worker_id, [each for each in free if isinstance(each, Postponed)])
         | _unsend(connection, worker_id, [each for each in free if isinstance(each, Unsent)])
     )
-    return Settled(done, busy, {each.message.id for each in free} - done)
+    return Settled(done, busy, {each.message.id for each in free} - done, tuple(answers))
 
 
 def told_key(message: Message) -> ToldKey | None:
@@ -184,18 +208,17 @@ def told_key(message: Message) -> ToldKey | None:
 def _take(connection: Connection, worker_id: int, taken: Sequence[Taken]) -> set[int]:
     if not taken:
         return set()
+    withheld = {each.message.id for each in taken if each.withheld}
     given = {
         "ids": [each.message.id for each in taken],
-        "skipped": [each.message.id for each in taken if each.skipped or each.withheld],
+        "unsent": [each.message.id for each in taken if each.skipped or each.withheld],
+        "withheld": sorted(withheld),
         "worker": worker_id,
     }
     rows = pipeline.rows(connection, _TAKEN, given)
-    # A forwarded call touches nothing of what was told.
-    told = [row for row in rows if row.definition_id is not None]
-    withheld = {each.message.id for each in taken if each.withheld}
-    settled.confirm(connection, [_ended(row) for row in told if row.id not in withheld])
     # Whoever looks next must not take it for told, nor for what was confirmed before.
-    settled.withdraw(connection, [_ended(row, is_unknown=True) for row in told if row.id in withheld])
+    kept = [row for row in rows if row.id in withheld and row.definition_id is not None]
+    settled.withdraw(connection, [_ended(row, is_unknown=True) for row in kept])
     _answer(connection, rows, {each.message.id: each for each in taken})
     return {row.id for row in rows}
 

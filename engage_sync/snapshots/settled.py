@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from engage_sync.database import pipeline
+from engage_sync.database.pipeline import Query
 
 
 class ToldKey(NamedTuple):
@@ -34,25 +35,24 @@ class Ended:
     is_unknown: bool = False
 
 
-_KEYS = """
-    unnest(CAST(:identity_values AS text[]), CAST(:identity_types AS text[]), CAST(:destinations AS smallint[]),
-           CAST(:definitions AS integer[]), CAST(:call_types AS text[]))
-      AS key (identity_value, identity_type, destination_id, definition_id, call_type)
-"""
 # In the order of identities, as every other writer takes them; whoever holds one is not waited for.
-_LOCK = text(
-    "SELECT told.identity_value, told.identity_type, told.destination_id, told.definition_id, told.call_type FROM"
-    + _KEYS
-    + """
-    JOIN told USING (identity_value, identity_type, destination_id, definition_id, call_type)
-    ORDER BY told.identity_value, told.identity_type, told.destination_id, told.definition_id, told.call_type
-    FOR UPDATE OF told SKIP LOCKED
+_HELD = text(
     """
-)
-_EXISTING = text(
-    "SELECT told.identity_value, told.identity_type, told.destination_id, told.definition_id, told.call_type FROM"
-    + _KEYS
-    + "JOIN told USING (identity_value, identity_type, destination_id, definition_id, call_type)"
+    WITH key AS MATERIALIZED (
+      SELECT * FROM unnest(CAST(:identity_values AS text[]), CAST(:identity_types AS text[]),
+                           CAST(:destinations AS smallint[]), CAST(:definitions AS integer[]),
+                           CAST(:call_types AS text[])) WITH ORDINALITY
+        AS key (identity_value, identity_type, destination_id, definition_id, call_type, place)
+    ), locked AS MATERIALIZED (
+      SELECT key.place
+      FROM key JOIN told USING (identity_value, identity_type, destination_id, definition_id, call_type)
+      ORDER BY told.identity_value, told.identity_type, told.destination_id, told.definition_id, told.call_type
+      FOR UPDATE OF told SKIP LOCKED
+    )
+    SELECT told.identity_value, told.identity_type, told.destination_id, told.definition_id, told.call_type
+    FROM key JOIN told USING (identity_value, identity_type, destination_id, definition_id, call_type)
+    WHERE key.place NOT IN (SELECT place FROM locked)
+    """
 )
 _ENDED = """
     unnest(CAST(:identity_values AS text[]), CAST(:identity_types AS text[]), CAST(:destinations AS smallint[]),
@@ -63,17 +63,6 @@ _ENDED = """
       AND told.destination_id = ended.destination_id AND told.definition_id = ended.definition_id
       AND told.call_type = ended.call_type
 """
-# What was enqueued since stays enqueued: it has a higher version, and a message of its own.
-_CONFIRM = text(
-    """
-    UPDATE told
-    SET confirmed = ended.value, confirmed_version = ended.version, is_unknown = false,
-        enqueued = CASE WHEN told.version > ended.version THEN told.enqueued END
-    FROM
-    """  # noqa: S608 - constants of this module
-    + _ENDED
-    + "AND told.confirmed_version < ended.version"
-)
 # What may have arrived is unknown whatever was enqueued since: that may be refused, or taken back.
 _WITHDRAW = text(
     """
@@ -92,23 +81,31 @@ _RESTORE = text(
 )
 
 
-def lock(connection: Connection, keys: Collection[ToldKey]) -> set[ToldKey]:
-    """Lock the rows until the transaction ends; return the keys of those that somebody else holds just now."""
-    wanted = set(keys)
-    if not wanted:
-        return set()
-    locked = {ToldKey(*row) for row in pipeline.rows(connection, _LOCK, _columns(wanted))}
-    missing = wanted - locked
-    if not missing:
-        return set()
-    return {ToldKey(*row) for row in pipeline.rows(connection, _EXISTING, _columns(missing))}
+def locking(keys: Collection[ToldKey]) -> Query[set[ToldKey]]:
+    """Locks the rows until the transaction ends; says which of them somebody else holds just now."""
+    return Query(_HELD, _columns(keys), lambda rows: {ToldKey(*row) for row in rows})
 
 
-def confirm(connection: Connection, ended: Sequence[Ended]) -> None:
-    """The destination took these: they are what it was told last, and wait no more."""
-    newest = _newest(ended)
-    if newest:
-        pipeline.rows(connection, _CONFIRM, _ended_columns(newest))
+def confirming(taken: str) -> str:
+    """SQL, to be one of a statement's common table expressions: the destination took these, they wait no more.
+
+    `taken` names a relation with the columns of `messages`, of definitions' messages only. Of several about one thing
+    the newest counts. What was enqueued since stays enqueued: it has a higher version, and a message of its own.
+    """
+    return f"""
+      UPDATE told
+      SET confirmed = ended.value, confirmed_version = ended.told_version, is_unknown = false,
+          enqueued = CASE WHEN told.version > ended.told_version THEN told.enqueued END
+      FROM (
+        SELECT DISTINCT ON (identity_value, identity_type, destination_id, definition_id, call_type)
+               identity_value, identity_type, destination_id, definition_id, call_type, told_version, value
+        FROM {taken}
+        ORDER BY identity_value, identity_type, destination_id, definition_id, call_type, told_version DESC
+      ) AS ended
+      WHERE told.identity_value = ended.identity_value AND told.identity_type = ended.identity_type
+        AND told.destination_id = ended.destination_id AND told.definition_id = ended.definition_id
+        AND told.call_type = ended.call_type AND told.confirmed_version < ended.told_version
+    """  # noqa: S608 - a name of the caller's statement
 
 
 def withdraw(connection: Connection, ended: Sequence[Ended]) -> None:

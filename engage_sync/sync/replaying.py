@@ -144,7 +144,7 @@ class _Replay:
         # Under their locks nobody else enqueues what they say; what is open is read again under them.
         known = {number: states.lock(connection, number) for number in concerned}
         rows = dead_letters.lock(connection, [row.id for row in upcoming if row.id not in self._left])
-        held = settled.lock(connection, {key for row in rows if (key := _key(row))})
+        held = pipeline.ask(connection, settled.locking({key for row in rows if (key := _key(row))}))
         definitions = _Definitions.load(connection, known)
         sendable = [row for row in rows if self._is_sendable(row, held, definitions)]
         again = [*self._forwarded(sendable), *self._true(connection, sendable, definitions)]

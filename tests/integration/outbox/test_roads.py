@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from engage_sync.database import pipeline
 from engage_sync.outbox import claim, roads, settle, workers
 from engage_sync.outbox.claim import Wanted
 from engage_sync.outbox.enqueue import Priority
@@ -13,8 +14,14 @@ def last(outbox: Outbox, email: str = "ann@x.io") -> bool | None:
     """The road of a person's last message, None where it doesn't count any more."""
     with outbox.engine.begin() as connection:
         profile = outbox.profile(connection, email)
-        found = roads.last(connection, outbox.destination, [profile]).get(profile)
+        found = pipeline.ask(connection, roads.asking_last(outbox.destination, [profile])).get(profile)
     return None if found is None else found.in_bulk
+
+
+def waiting(connection: Connection, outbox: Outbox, most: int) -> dict[int, int]:
+    """How many lanes wait, by priority."""
+    queries = [roads.asking_waiting(outbox.destination, most, priority) for priority in Priority]
+    return dict(zip(map(int, Priority), pipeline.ask_each(connection, queries), strict=True))
 
 
 def sent(outbox: Outbox, email: str, *, in_bulk: bool, ended: type = Taken) -> None:
@@ -76,11 +83,11 @@ def test_line_is_counted_by_priority_up_to_a_limit(outbox: Outbox) -> None:
             "UPDATE lanes SET due_at = now() + interval '1 hour'"
             " WHERE profile_id = (SELECT profile_id FROM identities WHERE value = 'later@x.io')"
         )
-        assert roads.waiting(connection, outbox.destination, 100) == {0: 3, 1: 30, 2: 0}
-        assert roads.waiting(connection, outbox.destination, 7) == {0: 3, 1: 7, 2: 0}
+        assert waiting(connection, outbox, 100) == {0: 3, 1: 30, 2: 0}
+        assert waiting(connection, outbox, 7) == {0: 3, 1: 7, 2: 0}
     outbox.claim(outbox.worker(), 13)
     with outbox.engine.begin() as connection:
-        assert roads.waiting(connection, outbox.destination, 100) == {0: 0, 1: 20, 2: 0}
+        assert waiting(connection, outbox, 100) == {0: 0, 1: 20, 2: 0}
 
 
 def test_settling_finds_lanes_by_their_key_however_many_the_worker_has(outbox: Outbox) -> None:
@@ -89,7 +96,7 @@ def test_settling_finds_lanes_by_their_key_however_many_the_worker_has(outbox: O
     worker = outbox.worker()
     outbox.claim(worker, 2_500)
     ids = [row[0] for row in outbox.rows("SELECT id FROM messages ORDER BY id LIMIT 1000")]
-    for statement, more in ((settle._TAKEN, {"skipped": []}), (settle._UNSENT, {})):
+    for statement, more in ((settle._TAKEN, {"unsent": [], "withheld": []}), (settle._UNSENT, {})):
         given = {"ids": ids, "worker": worker, **more}
         plan = "\n".join(row[0] for row in outbox.rows("EXPLAIN " + statement.text, **given))
         assert "ix_lanes_worker" not in plan
