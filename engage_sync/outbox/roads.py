@@ -33,6 +33,8 @@ _LAST = text(
       FROM delivered
       WHERE delivered.profile_id = lane.profile_id AND delivered.destination_id = :destination
         AND delivered.delivered_at > statement_timestamp() - CAST(:kept_for AS float8) * interval '1 second'
+        -- So that the partitions of the days to come are left out.
+        AND delivered.delivered_at < statement_timestamp() + interval '1 minute'
       ORDER BY delivered.delivered_at DESC, delivered.id DESC LIMIT 1
     ) AS before ON true
     WHERE coalesce(head.in_bulk, before.in_bulk) IS NOT NULL
