@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -35,6 +35,12 @@ from engage_sync.settings import Settings
 log = structlog.get_logger(__name__)
 
 ROLES = ("serve", "schedule", "deliver")
+# Each notification wakes whoever listens: nobody to whom it says nothing.
+_HEARS: Mapping[str, Sequence[str]] = {
+    "serve": (),
+    "schedule": (channels.INBOX, channels.TOUCHES),
+    "deliver": (channels.OUTBOX,),
+}
 _DATABASE_RETRY = 2.0
 _LOOK_AT_SCHEMA = 2.0
 
@@ -96,7 +102,8 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
     """
     settings = parts.settings
     direct = database.database_url(settings, direct=True)
-    listener = Listener(direct, [channels.INBOX, channels.TOUCHES, channels.OUTBOX])
+    hears = [channel for role in ROLES if role in roles for channel in _HEARS[role]]
+    listener = Listener(direct, hears)
     too_new: list[errors.SchemaTooNew] = []
     # Before anybody is told that it has started: who connects from then on waits, and is not refused.
     listening = _listen(settings) if "serve" in roles else None
@@ -109,7 +116,8 @@ async def _serve_roles(parts: Runtime, roles: Collection[str], apart: Collection
         for role, started in starting.items():
             running = supervisor.keep_running(role, settings.workspace.resolve(), started, stop)
             tasks.create_task(running, name=role)
-        tasks.create_task(listener.run(stop), name="listener")
+        if hears:
+            tasks.create_task(listener.run(stop), name="listener")
         if listening is not None:
             tasks.create_task(_serve(parts, listening, starting, stop), name="api")
         if "schedule" in roles:
