@@ -58,15 +58,15 @@ def test_a_leader_that_dies_in_the_middle_of_a_tick_is_replaced_and_the_tick_run
     world.person("ann", emails=("ann@x.io",))
     world.apply(audience("idle", "event('Order Completed').within(1 day).count() = 0"))
     world.compute()
+    first = fleet.start("schedule")
+    eventually(lambda: first.said("scheduler_leads"))
+    second = fleet.start("schedule")
+    world.person("bob", emails=("bob@x.io",))
     with engine.begin() as connection:
         connection.exec_driver_sql(SLOW)
         connection.execute(text("INSERT INTO slow DEFAULT VALUES"))
         # The tick of the hour before is due, and bob is new in it.
         connection.execute(text("UPDATE computations SET swept_to = swept_to - interval '1 hour'"))
-    world.person("bob", emails=("bob@x.io",))
-    first = fleet.start("schedule")
-    eventually(lambda: first.said("scheduler_leads"))
-    second = fleet.start("schedule")
     eventually(lambda: rows(engine, IN_THE_MIDDLE))
     assert second.said("scheduler_leads") == [], "one leads, the other stands by"
     with engine.begin() as connection:
