@@ -11,11 +11,13 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engage_sync import clock, errors
-from engage_sync.database import embedded, migrate
+from engage_sync.database import embedded, migrate, pipeline
 from engage_sync.database import engine as database
+from engage_sync.definitions import versions
 from engage_sync.definitions.model import DEFAULT_GUARD, DestinationConfig, Guard, Workspace
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
+from engage_sync.evaluation import inputs
 from engage_sync.ingest import volumes
 from engage_sync.outbox import budget, forgetting, outages
 from engage_sync.profiles import privacy, suppression
@@ -230,18 +232,31 @@ def _held(row: Any) -> Finding:
 
 
 def _inputs(connection: Connection, workspace: Workspace) -> Iterator[Finding]:
-    """The inputs that send less than usual, by the workspace's own guard."""
+    """The inputs that send less than usual, by the workspace's own guard, and of those that go on, events that do."""
     span = (workspace.guard or Guard()).over(DEFAULT_GUARD).silence
     if not isinstance(span, timedelta):
         return
     slugs = [source.slug for source in workspace.sources]
     known = {row.id: row.slug for row in connection.execute(_SOURCES, {"slugs": slugs})}
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-    for volume in volumes.heard(connection, known, span, now):
+    silent = set()
+    for volume in pipeline.ask(connection, volumes.hearing(known, span, now)):
         if volume.usual is not None and volume.is_silent:
+            silent.add(volume.slug)
             yield Finding(
                 check=f"source {volume.slug}",
                 ok=False,
                 detail=f"{guarding.silence(volume, volume.usual)}: does it still send, and with the right write key?"
+                " What changes by time alone, and follows from it, is held meanwhile",
+            )
+    trees = [definition.spec.tree for definition in versions.load(connection)]
+    read = {slug: set().union(*(inputs.windowed_events(tree, without=slug) for tree in trees)) for slug in slugs}
+    for volume in pipeline.ask(connection, volumes.hearing_of(known, set().union(*read.values()), span, now)):
+        is_read = volume.slug not in silent and volume.event in read[volume.slug]
+        if is_read and volume.usual is not None and volume.is_silent:
+            yield Finding(
+                check=f"event {volume.event} of {volume.slug}",
+                ok=False,
+                detail=f"{guarding.silence(volume, volume.usual)}: is it still tracked, and by this name?"
                 " What changes by time alone, and follows from it, is held meanwhile",
             )

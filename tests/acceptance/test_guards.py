@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 from sqlalchemy import create_engine, text
 
+from engage_sync.database import pipeline
+from engage_sync.ingest import volumes
 from tests.acceptance.test_commands import RECENT, Shop, T, identify, order, shop
 
 __all__ = ["shop"]
@@ -111,4 +113,38 @@ def test_silence_is_named_by_doctor_and_in_metrics(shop: Shop) -> None:
         daemon.wait(30)
     assert 'engage_sync_definition_held{key="recent",kind="audience"} 1.0' in answer.text
     assert shop.fields("u1@x.io") == {"recent": True}
+    engine.dispose()
+
+
+def test_an_event_that_stopped_is_named_by_doctor_runs_and_in_metrics(shop: Shop) -> None:
+    guarded(shop, "{silence: 1 hour}")
+    engine = create_engine(
+        shop.environment["ENGAGE_SYNC_DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
+    )
+    now = datetime.now(UTC)
+    with engine.begin() as connection:
+        source = connection.execute(text("SELECT id FROM sources WHERE slug = 'web'")).scalar_one()
+        came = [
+            (source, name, now - number * timedelta(minutes=15))
+            for name, newest in (("Order Completed", 8), ("Page Viewed", 0))
+            for number in range(newest, 96 * 9)
+            for _ in range(40)
+        ]
+        pipeline.ask(connection, volumes.counting_events(came))
+    shop.run("sync", "--as-of", T.isoformat())
+    (finding,) = [each for each in shop.json("doctor", code=1) if each["check"] == "event Order Completed of web"]
+    assert finding["detail"].startswith(
+        "the source web sent no call of 'Order Completed' in 1 hour, where 160 are usual at this time: is it still"
+    )
+    shop.run("sync", code=3)
+    said = "6 would leave, of 6 members, while the source web sent no call of 'Order Completed' in 1 hour"
+    assert said in shop.run("runs", "recent").stdout + shop.run("runs", "recent").stderr
+    shop.environment["ENGAGE_SYNC_API_TOKEN"] = "token"
+    daemon = shop.up()
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{shop.port}/metrics", headers={"Authorization": "Bearer token"})
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+    assert 'engage_sync_definitions_held_by_silence{event="Order Completed",source="web"} 1.0' in answer.text
     engine.dispose()
