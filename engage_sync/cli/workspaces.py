@@ -96,8 +96,8 @@ def plan(context: typer.Context, delete: Delete = None, json: Json = False) -> N
             runtime.engine,
             workspace,
             runtime.destinations(),
+            runtime.context,
             delete=delete or (),
-            warehouse=runtime.context.warehouse,
         )
         if json:
             output.json(made.document())
@@ -145,9 +145,15 @@ def _show_plan(made: planning.Plan) -> None:
         output.table(
             [effect.document() for effect in made.effects],
             {"key": "definition", "members": "members now", "entering": "entering", "leaving": "leaving",
-             "changing": "changing", "seconds": "seconds to evaluate"},
+             "changing": "changing", "allowed": "guard allows", "seconds": "seconds to evaluate"},
             title="Members and values",
         )  # fmt: skip
+    for effect in made.effects:
+        if effect.held:
+            output.say(
+                f"{effect.key} would be held, and nothing of it written: {effect.held} Once it is computed, engage-sync"
+                f" approve {effect.key} writes it."
+            )
     if made.calls:
         output.table(
             [call.document() for call in made.calls],

@@ -151,6 +151,14 @@ def judge(connection: Connection, case: Case, staging: Staging, staged: int, cha
     )
 
 
+def foreseen(connection: Connection, case: Case, tally: Tally) -> str | None:
+    """Why a run that would do this would be held; None: it wouldn't."""
+    if case.state.version is None or not tally.total:
+        return None
+    found = _against(case, tally, Inputs(connection, case.context, case.as_of).silent(case))
+    return None if found is None else found[1]
+
+
 def may_be_held(case: Case, tally: Tally, inputs_: Inputs | None) -> bool:
     """Whether a guard may hold these differences of a round; they are then for a run of its own to judge.
 

@@ -62,6 +62,17 @@ def test_held_approved_and_sent(shop: Shop) -> None:
     assert "There is no definition 'recnet'. Did you mean 'recent'?" in shop.run("approve", "recnet", code=1).stderr
 
 
+def test_a_plan_says_what_would_be_held(shop: Shop) -> None:
+    guarded(shop, "{from_members: 5, max_change: 20%}")
+    shop.run("sync", "--as-of", T.isoformat())
+    shop.audience("recent", "event('Order Completed').count() >= 2")
+    (effect,) = shop.json("plan")["members"]
+    assert (effect["members"], effect["leaving"], effect["allowed"]) == (6, 6, 1)
+    assert effect["held"] == "6 would leave, of 6 members: more than the 20% that the guard allows within an hour."
+    said = " ".join(shop.run("plan").stderr.split())
+    assert "recent would be held, and nothing of it written: 6 would leave, of 6 members" in said
+
+
 def test_discarded_and_counted_anew(shop: Shop) -> None:
     guarded(shop, "{from_members: 5, max_change: 20%}")
     shop.run("sync", "--as-of", T.isoformat())

@@ -6,15 +6,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from engage_sync import errors
-from engage_sync.definitions.model import DEFAULT_GUARD, Guard
+from engage_sync.definitions.model import DEFAULT_GUARD, DefinitionSpec, Guard, Workspace
 from engage_sync.snapshots.differences import Tally
-from engage_sync.sync import approving, batches, writing
+from engage_sync.sync import approving, batches, planning, writing
 from engage_sync.sync import compute as computation
 from engage_sync.sync.batches import RunReport
 from engage_sync.sync.catalog import Catalog
@@ -284,6 +285,33 @@ def test_a_changed_definition_is_guarded_too_and_an_edit_of_its_guard_lets_it_th
     assert world.compute(as_of=T + HOUR)["recent"].status == "done"
     assert world.members("recent") == set()
     assert [status for status, *_ in runs(world)] == ["done", "lapsed", "done"]
+
+
+def planned(world: World, *specs: DefinitionSpec) -> dict[str, tuple[int, int | None, str | None]]:
+    """By key: how many would change, how many the guard allows, and why it would be held."""
+    workspace = Workspace(path=Path(), definitions=specs)
+    made = planning.plan(world.engine, workspace, {}, world.context, delete=())
+    return {each.key: (each.entering + each.leaving + each.changing, each.allowed, each.held) for each in made.effects}
+
+
+def test_a_plan_says_that_a_changed_query_would_be_held_and_what_refers_to_it_reads_what_stands(world: World) -> None:
+    first = audience("bought", BOUGHT, guard=HALF)
+    assert planned(world, first) == {"bought": (10, None, None)}
+    world.apply(first)
+    world.compute()
+    before = written(world)
+    edited = audience("bought", "event('Order Completed').count() >= 2", guard=HALF)
+    refers = audience("lapsed", "NOT trait('bought') = 'true'", guard=HALF)
+    assert planned(world, edited, refers) == {
+        "bought": (10, 5, "10 would leave, of 10 members: more than the 50% that the guard allows within an hour."),
+        "lapsed": (0, None, None),
+    }
+    off = replace(edited, guard=Guard(max_change="off"))
+    assert planned(world, off, refers) == {"bought": (10, None, None), "lapsed": (10, None, None)}
+    for name in PEOPLE[:5]:
+        world.event(name, "Order Completed", ago(minutes=1))
+    assert planned(world, edited) == {"bought": (5, 5, None)}
+    assert (written(world), runs(world, "bought")) == (before, [("done", 10, 0, 0)])
 
 
 def test_a_trait_counts_values_that_change(world: World) -> None:
