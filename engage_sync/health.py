@@ -36,8 +36,10 @@ _UNKNOWN = text(
 )
 _HELD = text(
     """
-    SELECT definitions.key, holds.held_at, holds.status, runs.note
+    SELECT definitions.key, holds.held_at, holds.status, runs.note,
+           holds.status = 'approved' AND computations.error IS NOT NULL AS fails
     FROM holds JOIN definitions ON definitions.id = holds.definition_id AND definitions.deleted_at IS NULL
+    JOIN computations ON computations.definition_id = definitions.id
     JOIN runs ON runs.id = holds.run_id
     ORDER BY definitions.key
     """
@@ -221,6 +223,12 @@ def _privacy(connection: Connection, settings: Settings) -> list[Finding]:
 
 
 def _held(row: Any) -> Finding:
+    check = f"definition {row.key}"
+    if row.fails:
+        detail = (
+            f"approved, but what writes it failed: engage-sync runs {row.key}; engage-sync discard {row.key} gives up"
+        )
+        return Finding(check=check, ok=False, detail=detail)
     since = row.held_at.astimezone(UTC).isoformat(timespec="seconds")
     detail = {
         "held": f"held since {since}: {row.note} Look at engage-sync runs {row.key}; when that is right, engage-sync"
@@ -228,7 +236,7 @@ def _held(row: Any) -> Finding:
         "discarded": "discarded; it is computed anew at the next tick",
         "approved": "approved; what it changes is being written",
     }[row.status]
-    return Finding(check=f"definition {row.key}", ok=row.status != "held", detail=detail)
+    return Finding(check=check, ok=row.status != "held", detail=detail)
 
 
 def _inputs(connection: Connection, workspace: Workspace) -> Iterator[Finding]:

@@ -89,7 +89,9 @@ _SPEND = text(
 )
 _DISCARD = text(
     """
-    UPDATE holds SET status = 'discarded', looked_at = greatest(looked_at, clock_timestamp())
+    UPDATE holds
+    SET status = 'discarded', looked_at = greatest(looked_at, clock_timestamp()), approved_at = NULL, allowed = NULL,
+        allowed_entered = NULL, allowed_exited = NULL, allowed_changed = NULL
     WHERE definition_id = :definition
     """
 )

@@ -373,6 +373,66 @@ def test_an_approval_survives_the_death_of_its_run(world: World, monkeypatch: py
         assert connection.execute(text("SELECT count(*) FROM holds")).scalar_one() == 0
 
 
+@pytest.fixture
+def broken(world: World) -> World:
+    """What was approved fails in its third batch of three people; six left before that."""
+    world.apply(audience("recent", RECENT, guard=HALF))
+    world.compute(as_of=T)
+    world.deliver()
+    world.compute(as_of=T + 31 * DAY)
+    with world.engine.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken'; END $$;"
+                " CREATE TRIGGER fail BEFORE INSERT ON changes FOR EACH ROW"
+                f" WHEN (NEW.profile_id = {world.people[PEOPLE[7]]}) EXECUTE FUNCTION fail()"
+            )
+        )
+    return world
+
+
+def test_what_was_approved_and_fails_can_be_discarded(broken: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engage_sync.sync.staging.BATCH", 3)
+    report = approve(broken)
+    assert (report.status, report.progress.tally, len(broken.members("recent"))) == ("failed", Tally(exited=6), 4)
+    approving.discard(broken.engine, "recent")
+    assert runs(broken)[:2] == [("failed", 0, 6, 0), ("discarded", 0, 10, 0)]
+    with pytest.raises(errors.UsageError, match="was discarded"):
+        approve(broken)
+    with broken.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER fail ON changes"))
+        assert connection.execute(text("SELECT approved_at, allowed FROM holds")).one() == (None, None)
+    # The approval is over: what is left is judged anew.
+    report = broken.compute(as_of=datetime.now(UTC) + HOUR)["recent"]
+    assert (report.status, report.progress.tally, len(broken.members("recent"))) == ("held", Tally(exited=4), 4)
+    assert len(broken.deliver()) == 6
+
+
+def test_a_run_whose_approval_is_discarded_meanwhile_writes_no_more(
+    broken: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engage_sync.sync.staging.BATCH", 3)
+    with broken.engine.begin() as connection:
+        # Live, as runs as of an instant keep the lock.
+        connection.execute(text("UPDATE holds SET is_live = true"))
+    assert approve(broken).status == "failed"
+    with broken.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER fail ON changes"))
+    left = broken.members("recent")
+
+    def discard(_key: str, done: int, _total: int) -> None:
+        if done:
+            approving.discard(broken.engine, "recent")
+
+    report = approving.approve(broken.engine, broken.context, "recent", watch=discard)
+    assert (report.status, report.error) == (
+        "failed",
+        "It was discarded meanwhile; what was written until then stands.",
+    )
+    assert len(left - broken.members("recent")) == report.progress.tally.exited == 3
+    assert broken.compute()["recent"].status == "held"
+
+
 def test_an_approval_beside_ticks_writes_everything_once(world: World) -> None:
     world.apply(audience("bought", BOUGHT, guard=HALF))
     world.compute()
