@@ -226,7 +226,8 @@ def _held(row: Any) -> Finding:
     check = f"definition {row.key}"
     if row.fails:
         detail = (
-            f"approved, but what writes it failed: engage-sync runs {row.key}; engage-sync discard {row.key} gives up"
+            f"approved, but what writes it failed: engage-sync runs {row.key}; to give it up: engage-sync discard"
+            f" {row.key}"
         )
         return Finding(check=check, ok=False, detail=detail)
     since = row.held_at.astimezone(UTC).isoformat(timespec="seconds")
