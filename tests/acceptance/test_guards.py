@@ -71,6 +71,9 @@ def test_a_plan_says_what_would_be_held(shop: Shop) -> None:
     assert effect["held"] == "6 would leave, of 6 members: more than the 20% that the guard allows within an hour."
     said = " ".join(shop.run("plan").stderr.split())
     assert "recent would be held, and nothing of it written: 6 would leave, of 6 members" in said
+    applied = " ".join(shop.run("apply", "--yes").stderr.split())
+    for each in (said, applied):
+        assert "A guard in engage.yml, once changed, counts for running daemons when they are restarted" in each
 
 
 def test_discarded_and_counted_anew(shop: Shop) -> None:
