@@ -11,11 +11,13 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engage_sync import clock, errors
-from engage_sync.database import embedded, migrate
+from engage_sync.database import embedded, migrate, pipeline
 from engage_sync.database import engine as database
+from engage_sync.definitions import versions
 from engage_sync.definitions.model import DEFAULT_GUARD, DestinationConfig, Guard, Workspace
 from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
+from engage_sync.evaluation import inputs
 from engage_sync.ingest import volumes
 from engage_sync.outbox import budget, forgetting, outages
 from engage_sync.profiles import privacy, suppression
@@ -34,8 +36,10 @@ _UNKNOWN = text(
 )
 _HELD = text(
     """
-    SELECT definitions.key, holds.held_at, holds.status, runs.note
+    SELECT definitions.key, holds.held_at, holds.status, runs.note,
+           holds.status = 'approved' AND computations.error IS NOT NULL AS fails
     FROM holds JOIN definitions ON definitions.id = holds.definition_id AND definitions.deleted_at IS NULL
+    JOIN computations ON computations.definition_id = definitions.id
     JOIN runs ON runs.id = holds.run_id
     ORDER BY definitions.key
     """
@@ -219,6 +223,13 @@ def _privacy(connection: Connection, settings: Settings) -> list[Finding]:
 
 
 def _held(row: Any) -> Finding:
+    check = f"definition {row.key}"
+    if row.fails:
+        detail = (
+            f"approved, but what writes it failed: engage-sync runs {row.key}; to give it up: engage-sync discard"
+            f" {row.key}"
+        )
+        return Finding(check=check, ok=False, detail=detail)
     since = row.held_at.astimezone(UTC).isoformat(timespec="seconds")
     detail = {
         "held": f"held since {since}: {row.note} Look at engage-sync runs {row.key}; when that is right, engage-sync"
@@ -226,22 +237,35 @@ def _held(row: Any) -> Finding:
         "discarded": "discarded; it is computed anew at the next tick",
         "approved": "approved; what it changes is being written",
     }[row.status]
-    return Finding(check=f"definition {row.key}", ok=row.status != "held", detail=detail)
+    return Finding(check=check, ok=row.status != "held", detail=detail)
 
 
 def _inputs(connection: Connection, workspace: Workspace) -> Iterator[Finding]:
-    """The inputs that send less than usual, by the workspace's own guard."""
+    """The inputs that send less than usual, by the workspace's own guard, and of those that go on, events that do."""
     span = (workspace.guard or Guard()).over(DEFAULT_GUARD).silence
     if not isinstance(span, timedelta):
         return
     slugs = [source.slug for source in workspace.sources]
     known = {row.id: row.slug for row in connection.execute(_SOURCES, {"slugs": slugs})}
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-    for volume in volumes.heard(connection, known, span, now):
+    silent = set()
+    for volume in pipeline.ask(connection, volumes.hearing(known, span, now)):
         if volume.usual is not None and volume.is_silent:
+            silent.add(volume.slug)
             yield Finding(
                 check=f"source {volume.slug}",
                 ok=False,
                 detail=f"{guarding.silence(volume, volume.usual)}: does it still send, and with the right write key?"
+                " What changes by time alone, and follows from it, is held meanwhile",
+            )
+    trees = [definition.spec.tree for definition in versions.load(connection)]
+    read = {slug: set().union(*(inputs.windowed_events(tree, without=slug) for tree in trees)) for slug in slugs}
+    for volume in pipeline.ask(connection, volumes.hearing_of(known, set().union(*read.values()), span, now)):
+        is_read = volume.slug not in silent and volume.event in read[volume.slug]
+        if is_read and volume.usual is not None and volume.is_silent:
+            yield Finding(
+                check=f"event {volume.event} of {volume.slug}",
+                ok=False,
+                detail=f"{guarding.silence(volume, volume.usual)}: is it still tracked, and by this name?"
                 " What changes by time alone, and follows from it, is held meanwhile",
             )

@@ -64,6 +64,15 @@ _DEFINITIONS = text(
     WHERE definitions.deleted_at IS NULL
     """
 )
+# Whatever was silent when they were last counted.
+_SILENT = text(
+    """
+    SELECT sources.slug, coalesce(holds.event, '') AS event, count(*) AS definitions
+    FROM holds JOIN sources ON sources.id = holds.source_id
+    JOIN definitions ON definitions.id = holds.definition_id AND definitions.deleted_at IS NULL
+    GROUP BY sources.slug, holds.event
+    """
+)
 
 
 class AcceptMetrics:
@@ -178,3 +187,11 @@ def read_gauges(connection: Connection) -> Iterator[Metric]:
     yield members
     yield computed
     yield held
+    silent = GaugeMetricFamily(
+        "engage_sync_definitions_held_by_silence",
+        "Definitions that a guard holds as this source, or this event of it, went silent.",
+        labels=["source", "event"],
+    )
+    for slug, event, definitions in connection.execute(_SILENT):
+        silent.add_metric([slug, event], definitions)
+    yield silent

@@ -58,6 +58,8 @@ def approve(
 def discard(context: typer.Context, key: Held, json: Json = False) -> None:
     """Give up what a guard holds: nothing of it is written, and the next tick computes anew.
 
+    So can what was approved be, once its run has failed; what it wrote until then stands.
+
     Example: engage-sync discard order_completed_last_30days
     """
     with composition.runtime(current(context)) as runtime:

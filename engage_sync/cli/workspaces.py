@@ -96,14 +96,15 @@ def plan(context: typer.Context, delete: Delete = None, json: Json = False) -> N
             runtime.engine,
             workspace,
             runtime.destinations(),
+            runtime.context,
             delete=delete or (),
-            warehouse=runtime.context.warehouse,
         )
         if json:
             output.json(made.document())
             return
         _warn(runtime.workspace)
         _show_plan(made)
+        _say_when_guards_count(runtime.workspace)
 
 
 def apply(
@@ -130,6 +131,7 @@ def apply(
             output.json([{**_action(action), **messages.get(action.key, {})} for action in done])
             return
         _show_actions(done)
+        _say_when_guards_count(runtime.workspace)
         for each in swept:
             output.say(f"{each.key}: {each.messages:,} messages tell {each.people:,} people that it is gone.")
 
@@ -145,9 +147,15 @@ def _show_plan(made: planning.Plan) -> None:
         output.table(
             [effect.document() for effect in made.effects],
             {"key": "definition", "members": "members now", "entering": "entering", "leaving": "leaving",
-             "changing": "changing", "seconds": "seconds to evaluate"},
+             "changing": "changing", "allowed": "guard allows", "seconds": "seconds to evaluate"},
             title="Members and values",
         )  # fmt: skip
+    for effect in made.effects:
+        if effect.held:
+            output.say(
+                f"{effect.key} would be held, and nothing of it written: {effect.held} Once it is computed, engage-sync"
+                f" approve {effect.key} writes it."
+            )
     if made.calls:
         output.table(
             [call.document() for call in made.calls],
@@ -178,6 +186,15 @@ def _action(action: Any) -> dict[str, Any]:
         "kind": action.definition_kind,
         "changed": list(action.changed),
     }
+
+
+def _say_when_guards_count(workspace: Workspace) -> None:
+    """Definitions reach daemons once they are applied; engage.yml is read when a process starts."""
+    if workspace.guard is not None:
+        output.say(
+            "A guard in engage.yml, once changed, counts for running daemons when they are restarted; one in a"
+            " definition as soon as it is applied."
+        )
 
 
 def _warn(workspace: Workspace) -> None:

@@ -36,7 +36,7 @@ class HoldReason(StrEnum):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hold:
     """`looked_at`: as of when its run was last counted, or when it was discarded; `is_live`: that was the database's
-    clock. `source_id`: the input that is silent, where `usual` calls were usual.
+    clock. `source_id`: the input that is silent, where `usual` calls were usual; `event`: of it, only this one is.
     """
 
     version: int
@@ -50,24 +50,25 @@ class Hold:
     usual: int | None
     approved_at: datetime | None
     allowance: Allowance | None
+    event: str | None = None
 
 
 COLUMNS = (
     "holds.version AS held_version, run_id, status, reason, is_live, looked_at, held_at, source_id, usual, approved_at,"
-    " allowed, allowed_entered, allowed_exited, allowed_changed"
+    " allowed, allowed_entered, allowed_exited, allowed_changed, event"
 )
 """What `read` takes, in its order."""
 
 _HOLD = text(
     """
-    INSERT INTO holds (definition_id, version, run_id, status, reason, is_live, looked_at, source_id, usual)
-    VALUES (:definition, :version, :run, 'held', :reason, :live, :looked_at, :source, :usual)
+    INSERT INTO holds (definition_id, version, run_id, status, reason, is_live, looked_at, source_id, event, usual)
+    VALUES (:definition, :version, :run, 'held', :reason, :live, :looked_at, :source, :event, :usual)
     ON CONFLICT (definition_id) DO UPDATE
     SET version = excluded.version, run_id = excluded.run_id, status = 'held', reason = excluded.reason,
         is_live = excluded.is_live, looked_at = excluded.looked_at, source_id = excluded.source_id,
-        usual = excluded.usual, approved_at = NULL, allowed = NULL, allowed_entered = NULL, allowed_exited = NULL,
-        allowed_changed = NULL, held_at = CASE WHEN holds.run_id = excluded.run_id THEN holds.held_at
-                                          ELSE clock_timestamp() END
+        event = excluded.event, usual = excluded.usual, approved_at = NULL, allowed = NULL, allowed_entered = NULL,
+        allowed_exited = NULL, allowed_changed = NULL,
+        held_at = CASE WHEN holds.run_id = excluded.run_id THEN holds.held_at ELSE clock_timestamp() END
     """
 )
 _APPROVE = text(
@@ -88,7 +89,9 @@ _SPEND = text(
 )
 _DISCARD = text(
     """
-    UPDATE holds SET status = 'discarded', looked_at = greatest(looked_at, clock_timestamp())
+    UPDATE holds
+    SET status = 'discarded', looked_at = greatest(looked_at, clock_timestamp()), approved_at = NULL, allowed = NULL,
+        allowed_entered = NULL, allowed_exited = NULL, allowed_changed = NULL
     WHERE definition_id = :definition
     """
 )
@@ -100,7 +103,7 @@ def read(columns: Any) -> Hold | None:
     version, run, status, reason, *rest = columns
     if run is None:
         return None
-    is_live, looked_at, held_at, source_id, usual, approved_at, total, entered, exited, changed = rest
+    is_live, looked_at, held_at, source_id, usual, approved_at, total, entered, exited, changed, event = rest
     return Hold(
         version=version,
         run_id=run,
@@ -113,6 +116,7 @@ def read(columns: Any) -> Hold | None:
         usual=usual,
         approved_at=approved_at,
         allowance=None if total is None else Allowance(total, entered, exited, changed),
+        event=event,
     )
 
 
@@ -126,11 +130,12 @@ def hold(
     live: bool,
     looked_at: datetime,
     source: int | None = None,
+    event: str | None = None,
     usual: int | None = None,
 ) -> None:
     """Hold a definition, or go on holding it for what was counted anew."""
     given = {"version": version, "run": run, "reason": str(reason), "live": live, "looked_at": looked_at}
-    connection.execute(_HOLD, {**given, "definition": definition, "source": source, "usual": usual})
+    connection.execute(_HOLD, {**given, "definition": definition, "source": source, "event": event, "usual": usual})
 
 
 def approve(connection: Connection, definition: int, allowance: Allowance) -> None:

@@ -67,7 +67,7 @@ _HOLD = text(
     WHERE id = :run
     """
 )
-_CLOSE_HELD = text("UPDATE runs SET status = :status, note = :note WHERE id = :run AND status = 'held'")
+_CLOSE_HELD = text("UPDATE runs SET status = :status, note = :note WHERE id = :run AND status = :before")
 _DROP = text("DELETE FROM runs WHERE id = ANY(CAST(:runs AS bigint[])) AND as_of IS NULL")
 # One row a minute for each definition, whoever of many turns comes first.
 _MINUTE = text(
@@ -149,9 +149,9 @@ def hold(
     connection.execute(_HOLD, given)
 
 
-def close_held(connection: Connection, run: int, status: str, note: str) -> None:
-    """What became of a held run: approved, discarded, or lapsed."""
-    connection.execute(_CLOSE_HELD, {"run": run, "status": status, "note": note})
+def close_held(connection: Connection, run: int, status: str, note: str, *, before: str = "held") -> None:
+    """What became of a held run: approved, discarded (also after it was approved), or lapsed."""
+    connection.execute(_CLOSE_HELD, {"run": run, "status": status, "note": note, "before": before})
 
 
 def dropping(runs: Sequence[int]) -> Query[None]:

@@ -73,16 +73,22 @@ def approve(
 def discard(engine: Engine, key: str) -> Hold:
     """Give up what is held: the next tick, or the next computation on demand, computes anew.
 
-    Raises errors.NotFound; errors.UsageError where it isn't held, or is approved and being written.
+    So may what was approved be, once its run has failed: what it wrote until then stands. Raises errors.NotFound;
+    errors.UsageError where it isn't held, or is approved and being written.
     """
     with engine.begin() as connection:
         definition = versions.find(connection, key)
         state = states.lock(connection, definition.id)
         hold = _hold(definition, {definition.id: state})
+        note = "Discarded: the next tick computes anew."
         if hold.status is HoldStatus.APPROVED:
-            raise errors.UsageError(f"{key} was approved, and is being written; there is nothing to discard any more.")
+            if state.error is None:
+                raise errors.UsageError(
+                    f"{key} was approved, and is being written: it can be discarded only where that fails."
+                )
+            note = "Approved, then discarded: what was written stands, the next tick computes anew."
         holds.discard(connection, definition.id)
-        runs.close_held(connection, hold.run_id, "discarded", "Discarded: the next tick computes anew.")
+        runs.close_held(connection, hold.run_id, "discarded", note, before=hold.status)
         return hold
 
 

@@ -28,6 +28,7 @@ from engage_sync.evaluation.compiler import Scope
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.snapshots import differences, edges, holds, matches, runs, states
 from engage_sync.snapshots.differences import Difference
+from engage_sync.snapshots.holds import HoldStatus
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
 from engage_sync.sync import announcing, guarding, staging, telling, writing
@@ -185,6 +186,8 @@ class _Run:
                 now = states.lock(connection, self.definition.id)
                 if now.current_version != state.current_version or not now.enabled:
                     raise errors.ComputationFailed("The definition was changed meanwhile; compute it again.")
+                if self.case.is_approved and now.hold is not None and now.hold.status is HoldStatus.DISCARDED:
+                    raise errors.ComputationFailed("It was discarded meanwhile; what was written until then stands.")
                 as_of = self._instant(connection, now)
                 step = self.context.pace.step(staging.BATCH)
                 batch = self.staging.next(connection, last, step)

@@ -7,12 +7,14 @@ written, and whatever computes it next counts anew. Writes through snapshots/hol
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
 
+from engage_sync.database import pipeline
 from engage_sync.definitions.model import Guard
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.evaluation import inputs
@@ -35,14 +37,14 @@ _MINUTE = timedelta(minutes=1)
 class Verdict:
     """Why a run is held, in a sentence, with what it would do; `messages` at most.
 
-    `source` is the input that is silent, where `usual` calls are usual.
+    `silent` is the input that is, where `usual` calls are usual.
     """
 
     reason: HoldReason
     because: str
     tally: Tally
     messages: int
-    source: Volume | None
+    silent: Volume | None
     usual: int | None
 
 
@@ -83,25 +85,43 @@ class Inputs:
         self._connection = connection
         self._sources = context.sources
         self._as_of = as_of
-        self._heard: dict[timedelta, list[Volume]] = {}
+        self._heard: dict[tuple[timedelta, str | None], list[Volume]] = {}
 
     def silent(self, case: Case) -> Volume | None:
-        """The input that is silent and that the definition follows; None also where somebody accepted that."""
+        """The input that is silent and that the definition follows; None also where somebody accepted that.
+
+        A source that is silent as a whole comes before an event of one that goes on.
+        """
         span = case.guard.silence
         if not case.is_live or not isinstance(span, timedelta) or not self._sources:
             return None
         accepted = case.state.silence_accepted_until
         if accepted is not None and case.as_of < accepted:
             return None
-        if not inputs.windowed_events(case.definition.spec.tree):
+        names = inputs.windowed_events(case.definition.spec.tree)
+        if not names:
             return None
-        if span not in self._heard:
-            self._heard[span] = volumes.heard(self._connection, self._sources, span, self._as_of)
-        found = (each for each in self._heard[span] if each.is_silent or _is_still_silent(case.hold, each))
+        found = (each for each in self._volumes(span, names) if each.is_silent or _is_still_silent(case.hold, each))
         return next((each for each in found if self._is_followed(case, each)), None)
+
+    def _volumes(self, span: timedelta, names: Collection[str]) -> list[Volume]:
+        """Of the sources, then of these events."""
+        wanted = [None, *sorted(names)]
+        unknown = [each for each in wanted if (span, each) not in self._heard]
+        events = [each for each in unknown if each is not None]
+        asked = [volumes.hearing(self._sources, span, self._as_of)] if None in unknown else []
+        if events:
+            asked.append(volumes.hearing_of(self._sources, events, span, self._as_of))
+        self._heard |= {(span, each): [] for each in unknown}
+        for found in pipeline.ask_each(self._connection, asked):
+            for volume in found:
+                self._heard[span, volume.event].append(volume)
+        return [volume for each in wanted for volume in self._heard[span, each]]
 
     def _is_followed(self, case: Case, volume: Volume) -> bool:
         names = inputs.windowed_events(case.definition.spec.tree, without=volume.slug)
+        if volume.event is not None:
+            return volume.event in names
         last = case.as_of if volume.last_minute is None else volume.last_minute + _MINUTE
         return inputs.follows(self._connection, names, volume.source_id, last)
 
@@ -126,9 +146,17 @@ def judge(connection: Connection, case: Case, staging: Staging, staged: int, cha
         because=because,
         tally=tally,
         messages=channels * staging.identities(connection),
-        source=silent,
+        silent=silent,
         usual=None if silent is None else _usual(case.hold, silent),
     )
+
+
+def foreseen(connection: Connection, case: Case, tally: Tally) -> str | None:
+    """Why a run that would do this would be held; None: it wouldn't."""
+    if case.state.version is None or not tally.total:
+        return None
+    found = _against(case, tally, Inputs(connection, case.context, case.as_of).silent(case))
+    return None if found is None else found[1]
 
 
 def may_be_held(case: Case, tally: Tally, inputs_: Inputs | None) -> bool:
@@ -171,7 +199,8 @@ def record(
         reason=verdict.reason,
         live=case.is_live,
         looked_at=case.as_of,
-        source=verdict.source.source_id if verdict.source else None,
+        source=verdict.silent.source_id if verdict.silent else None,
+        event=verdict.silent.event if verdict.silent else None,
         usual=verdict.usual,
     )
     states.held(connection, definition.id)
@@ -223,21 +252,30 @@ def _against(case: Case, tally: Tally, silent: Volume | None) -> tuple[HoldReaso
 
 
 def silence(volume: Volume, usual: int) -> str:
-    """What is known of a silent input: 'the source web sent 3 calls in 6 hours, where 12,400 are usual'."""
-    calls = "no call" if not volume.heard else f"{volume.heard:,} call{'' if volume.heard == 1 else 's'}"
+    """What is known of a silent input: 'the source web sent 3 calls in 6 hours, where 12,400 are usual at this time',
+    or 'no call of 'Order Completed''.
+    """
+    number = f"{volume.heard:,}" if volume.heard else "no"
+    calls = f"{number} call{'' if volume.heard <= 1 else 's'}"
+    if volume.event is not None:
+        calls += f" of {volume.event!r}"
     return f"the source {volume.slug} sent {calls} in {_span(volume.span)}, where {usual:,} are usual at this time"
 
 
 def _is_still_silent(hold: Hold | None, volume: Volume) -> bool:
     """What is usual is forgotten over days of silence; a hold remembers it."""
-    if hold is None or hold.usual is None or hold.source_id != volume.source_id:
-        return False
-    return volume.is_below(hold.usual)
+    remembered = _remembered(hold, volume)
+    return remembered is not None and volume.is_below(remembered)
 
 
 def _usual(hold: Hold | None, volume: Volume) -> int:
-    remembered = hold.usual if hold is not None and hold.source_id == volume.source_id else None
-    return max(remembered or 0, volume.usual or 0)
+    return max(_remembered(hold, volume) or 0, volume.usual or 0)
+
+
+def _remembered(hold: Hold | None, volume: Volume) -> int | None:
+    if hold is None or (hold.source_id, hold.event) != (volume.source_id, volume.event):
+        return None
+    return hold.usual
 
 
 def _span(length: timedelta) -> str:

@@ -123,7 +123,11 @@ def _resolve_inbox(
             for position, reason in kept
         ],
     )
-    pipeline.ask_each(connection, [inbox.removing([row.id for row in rows]), volumes.counting(rows)])
+    events = [(each.source_id, each.event, rows[each.position].received_at) for each in facts if each.event is not None]
+    pipeline.ask_each(
+        connection,
+        [inbox.removing([row.id for row in rows]), volumes.counting(rows), volumes.counting_events(events)],
+    )
     if totals.touched:
         channels.notify(connection, channels.TOUCHES)
     return ResolveReport(

@@ -19,29 +19,15 @@ from engage_sync.definitions import versions
 from engage_sync.definitions.language import tree
 from engage_sync.definitions.model import DefinitionSpec, Workspace
 from engage_sync.definitions.versions import Action, StoredDefinition
-from engage_sync.evaluation import dirty
 from engage_sync.evaluation.warehouse import Warehouse
-from engage_sync.snapshots import differences, states
-from engage_sync.sync.catalog import Catalog
-from engage_sync.sync.staging import evaluation_of_all
+from engage_sync.snapshots import states
+from engage_sync.snapshots.states import State
+from engage_sync.sync import guarding
+from engage_sync.sync.catalog import Catalog, Context
+from engage_sync.sync.guarding import Case
+from engage_sync.sync.staging import Staging
 from engage_sync.sync.telling import channels, nothing
 
-_COUNTS = text(
-    """
-    SELECT count(*) FILTER (WHERE before IS NULL OR before = CAST(:left AS jsonb)) AS entering,
-           count(*) FILTER (WHERE after IS NULL OR after = CAST(:left AS jsonb)) AS leaving,
-           count(*) AS differing
-    FROM engage_pending
-    """
-)
-_IDENTITIES = text(
-    """
-    SELECT count(*) FROM engage_pending JOIN identities USING (profile_id)
-    WHERE identities.type = 'email' OR (identities.type = 'user_id' AND NOT EXISTS (
-      SELECT FROM identities AS email WHERE email.profile_id = engage_pending.profile_id AND email.type = 'email'
-    ))
-    """
-)
 # Whoever has a value to lose; once it was told, it is told again that there is none.
 _SWEPT = text(
     """
@@ -70,7 +56,8 @@ class Rated(Protocol):
 class Effect:
     """What the next computation of a changed definition would do to its snapshot, as of the plan's instant.
 
-    `seconds` is what evaluating it for everybody took; writing what differs comes to that.
+    `seconds` is what evaluating it for everybody took; writing what differs comes to that. `allowed` is how many
+    changes the guard lets through, None: any number; `held` why it would hold them, None: it wouldn't.
     """
 
     key: str
@@ -80,6 +67,8 @@ class Effect:
     leaving: int
     changing: int
     seconds: float
+    allowed: int | None
+    held: str | None
 
     def document(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -203,12 +192,12 @@ def plan(
     engine: Engine,
     workspace: Workspace,
     destinations: Mapping[str, Rated],
+    context: Context,
     *,
     delete: Collection[str],
-    warehouse: Warehouse | None = None,
     watch: Callable[[str, int, int], None] | None = None,
 ) -> Plan:
-    """What applying and then computing would do, as of now."""
+    """What applying and then computing would do, as of now, and what of it the guards would hold."""
     with engine.connect() as connection:
         transaction = connection.begin()
         try:
@@ -223,9 +212,8 @@ def plan(
             for number, definition in enumerate(changed):
                 if watch:
                     watch("planning", number, len(changed))
-                effect, identities = _effect(
-                    connection, warehouse, catalog, definition, known[definition.id].members, as_of
-                )
+                staging = Staging(context=context, catalog=catalog, definition=definition, as_of=as_of)
+                effect, identities = _effect(connection, staging, known[definition.id])
                 effects.append(effect)
                 if known[definition.id].version is None and definition.spec.include_historical_data is False:
                     # What is so when it begins counts as told.
@@ -252,34 +240,29 @@ def _swept(connection: Connection, keys: Collection[str]) -> dict[tuple[str, str
     return found
 
 
-def _effect(
-    connection: Connection,
-    warehouse: Warehouse | None,
-    catalog: Catalog,
-    definition: StoredDefinition,
-    members: int,
-    as_of: datetime,
-) -> tuple[Effect, int]:
+def _effect(connection: Connection, staging: Staging, state: State) -> tuple[Effect, int]:
     """The numbers of one definition, and how many identities they concern."""
-    is_audience = definition.kind == "audience"
+    definition = staging.definition
     began = time.perf_counter()
-    dirty.prepare(connection)
-    compiled = evaluation_of_all(connection, warehouse, catalog, definition)
-    differences.stage(connection, compiled, definition=definition.id, is_audience=is_audience, as_of=as_of)
+    staging.stage(connection, state, everybody=True)
     seconds = time.perf_counter() - began
-    counts = connection.execute(_COUNTS, {"left": "false" if is_audience else None}).one()
-    identities = int(connection.execute(_IDENTITIES).scalar_one())
-    if definition.key in catalog.referrers:
-        # Others are evaluated against it; all of this is rolled back.
-        connection.execute(_RECORD, {"definition": definition.id, "as_of": as_of})
+    tally = staging.foresee(connection)
+    identities = staging.identities(connection)
+    case = Case(context=staging.context, definition=definition, state=state, as_of=staging.as_of, is_live=True)
+    held = guarding.foreseen(connection, case, tally)
+    if definition.key in staging.catalog.referrers and held is None:
+        # Others are evaluated against it, as what is held would stay as it is; all of this is rolled back.
+        connection.execute(_RECORD, {"definition": definition.id, "as_of": staging.as_of})
     effect = Effect(
         key=definition.key,
         kind=definition.kind,
-        members=members,
-        entering=counts.entering,
-        leaving=counts.leaving,
-        changing=counts.differing - counts.entering - counts.leaving,
+        members=state.members,
+        entering=tally.entered,
+        leaving=tally.exited,
+        changing=tally.changed,
         seconds=round(seconds, 3),
+        allowed=None if state.version is None else case.allowed,
+        held=held,
     )
     return effect, identities
 

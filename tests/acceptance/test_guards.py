@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 from sqlalchemy import create_engine, text
 
+from engage_sync.database import pipeline
+from engage_sync.ingest import volumes
 from tests.acceptance.test_commands import RECENT, Shop, T, identify, order, shop
 
 __all__ = ["shop"]
@@ -60,6 +62,20 @@ def test_held_approved_and_sent(shop: Shop) -> None:
     assert "There is no definition 'recnet'. Did you mean 'recent'?" in shop.run("approve", "recnet", code=1).stderr
 
 
+def test_a_plan_says_what_would_be_held(shop: Shop) -> None:
+    guarded(shop, "{from_members: 5, max_change: 20%}")
+    shop.run("sync", "--as-of", T.isoformat())
+    shop.audience("recent", "event('Order Completed').count() >= 2")
+    (effect,) = shop.json("plan")["members"]
+    assert (effect["members"], effect["leaving"], effect["allowed"]) == (6, 6, 1)
+    assert effect["held"] == "6 would leave, of 6 members: more than the 20% that the guard allows within an hour."
+    said = " ".join(shop.run("plan").stderr.split())
+    assert "recent would be held, and nothing of it written: 6 would leave, of 6 members" in said
+    applied = " ".join(shop.run("apply", "--yes").stderr.split())
+    for each in (said, applied):
+        assert "A guard in engage.yml, once changed, counts for running daemons when they are restarted" in each
+
+
 def test_discarded_and_counted_anew(shop: Shop) -> None:
     guarded(shop, "{from_members: 5, max_change: 20%}")
     shop.run("sync", "--as-of", T.isoformat())
@@ -111,4 +127,38 @@ def test_silence_is_named_by_doctor_and_in_metrics(shop: Shop) -> None:
         daemon.wait(30)
     assert 'engage_sync_definition_held{key="recent",kind="audience"} 1.0' in answer.text
     assert shop.fields("u1@x.io") == {"recent": True}
+    engine.dispose()
+
+
+def test_an_event_that_stopped_is_named_by_doctor_runs_and_in_metrics(shop: Shop) -> None:
+    guarded(shop, "{silence: 1 hour}")
+    engine = create_engine(
+        shop.environment["ENGAGE_SYNC_DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
+    )
+    now = datetime.now(UTC)
+    with engine.begin() as connection:
+        source = connection.execute(text("SELECT id FROM sources WHERE slug = 'web'")).scalar_one()
+        came = [
+            (source, name, now - number * timedelta(minutes=15))
+            for name, newest in (("Order Completed", 8), ("Page Viewed", 0))
+            for number in range(newest, 96 * 9)
+            for _ in range(40)
+        ]
+        pipeline.ask(connection, volumes.counting_events(came))
+    shop.run("sync", "--as-of", T.isoformat())
+    (finding,) = [each for each in shop.json("doctor", code=1) if each["check"] == "event Order Completed of web"]
+    assert finding["detail"].startswith(
+        "the source web sent no call of 'Order Completed' in 1 hour, where 160 are usual at this time: is it still"
+    )
+    shop.run("sync", code=3)
+    said = "6 would leave, of 6 members, while the source web sent no call of 'Order Completed' in 1 hour"
+    assert said in shop.run("runs", "recent").stdout + shop.run("runs", "recent").stderr
+    shop.environment["ENGAGE_SYNC_API_TOKEN"] = "token"
+    daemon = shop.up()
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{shop.port}/metrics", headers={"Authorization": "Bearer token"})
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+    assert 'engage_sync_definitions_held_by_silence{event="Order Completed",source="web"} 1.0' in answer.text
     engine.dispose()

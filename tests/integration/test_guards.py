@@ -6,15 +6,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from engage_sync import errors
-from engage_sync.definitions.model import DEFAULT_GUARD, Guard
+from engage_sync.definitions.model import DEFAULT_GUARD, DefinitionSpec, Guard, Workspace
 from engage_sync.snapshots.differences import Tally
-from engage_sync.sync import approving, batches, writing
+from engage_sync.sync import approving, batches, planning, writing
 from engage_sync.sync import compute as computation
 from engage_sync.sync.batches import RunReport
 from engage_sync.sync.catalog import Catalog
@@ -286,6 +287,33 @@ def test_a_changed_definition_is_guarded_too_and_an_edit_of_its_guard_lets_it_th
     assert [status for status, *_ in runs(world)] == ["done", "lapsed", "done"]
 
 
+def planned(world: World, *specs: DefinitionSpec) -> dict[str, tuple[int, int | None, str | None]]:
+    """By key: how many would change, how many the guard allows, and why it would be held."""
+    workspace = Workspace(path=Path(), definitions=specs)
+    made = planning.plan(world.engine, workspace, {}, world.context, delete=())
+    return {each.key: (each.entering + each.leaving + each.changing, each.allowed, each.held) for each in made.effects}
+
+
+def test_a_plan_says_that_a_changed_query_would_be_held_and_what_refers_to_it_reads_what_stands(world: World) -> None:
+    first = audience("bought", BOUGHT, guard=HALF)
+    assert planned(world, first) == {"bought": (10, None, None)}
+    world.apply(first)
+    world.compute()
+    before = written(world)
+    edited = audience("bought", "event('Order Completed').count() >= 2", guard=HALF)
+    refers = audience("lapsed", "NOT trait('bought') = 'true'", guard=HALF)
+    assert planned(world, edited, refers) == {
+        "bought": (10, 5, "10 would leave, of 10 members: more than the 50% that the guard allows within an hour."),
+        "lapsed": (0, None, None),
+    }
+    off = replace(edited, guard=Guard(max_change="off"))
+    assert planned(world, off, refers) == {"bought": (10, None, None), "lapsed": (10, None, None)}
+    for name in PEOPLE[:5]:
+        world.event(name, "Order Completed", ago(minutes=1))
+    assert planned(world, edited) == {"bought": (5, 5, None)}
+    assert (written(world), runs(world, "bought")) == (before, [("done", 10, 0, 0)])
+
+
 def test_a_trait_counts_values_that_change(world: World) -> None:
     world.apply(trait("orders", "event('Order Completed').count()", guard=HALF))
     world.compute()
@@ -335,6 +363,8 @@ def test_an_approval_survives_the_death_of_its_run(world: World, monkeypatch: py
         with pytest.raises(KeyboardInterrupt):
             approve(world)
     assert len(world.members("recent")) == 4
+    with pytest.raises(errors.UsageError, match="only where that fails"):
+        approving.discard(world.engine, "recent")
     # Six are written, four of them are left, and one for the tenth.
     with world.engine.begin() as connection:
         assert connection.execute(text("SELECT allowed, allowed_exited FROM holds")).one() == (5, 5)
@@ -343,6 +373,63 @@ def test_an_approval_survives_the_death_of_its_run(world: World, monkeypatch: py
     assert sorted(world.deliver()) == [(f"{name}@x.io", "recent", "identify", False) for name in PEOPLE]
     with world.engine.begin() as connection:
         assert connection.execute(text("SELECT count(*) FROM holds")).scalar_one() == 0
+
+
+@pytest.fixture
+def broken(world: World) -> World:
+    """What was approved fails in its third batch of three people; six left before that."""
+    world.apply(audience("recent", RECENT, guard=HALF))
+    world.compute(as_of=T)
+    world.deliver()
+    world.compute(as_of=T + 31 * DAY)
+    with world.engine.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken'; END $$;"
+                " CREATE TRIGGER fail BEFORE INSERT ON changes FOR EACH ROW"
+                f" WHEN (NEW.profile_id = {world.people[PEOPLE[7]]}) EXECUTE FUNCTION fail()"
+            )
+        )
+    return world
+
+
+def test_what_was_approved_and_fails_can_be_discarded(broken: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engage_sync.sync.staging.BATCH", 3)
+    report = approve(broken)
+    assert (report.status, report.progress.tally, len(broken.members("recent"))) == ("failed", Tally(exited=6), 4)
+    approving.discard(broken.engine, "recent")
+    assert runs(broken)[:2] == [("failed", 0, 6, 0), ("discarded", 0, 10, 0)]
+    with pytest.raises(errors.UsageError, match="was discarded"):
+        approve(broken)
+    with broken.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER fail ON changes"))
+        assert connection.execute(text("SELECT approved_at, allowed FROM holds")).one() == (None, None)
+    # The approval is over: what is left is judged anew.
+    report = broken.compute(as_of=datetime.now(UTC) + HOUR)["recent"]
+    assert (report.status, report.progress.tally, len(broken.members("recent"))) == ("held", Tally(exited=4), 4)
+    assert len(broken.deliver()) == 6
+
+
+def test_a_run_whose_approval_is_discarded_meanwhile_writes_no_more(
+    broken: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engage_sync.sync.staging.BATCH", 3)
+    with broken.engine.begin() as connection:
+        # Live, as runs as of an instant keep the lock.
+        connection.execute(text("UPDATE holds SET is_live = true"))
+    assert approve(broken).status == "failed"
+    with broken.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER fail ON changes"))
+    left = broken.members("recent")
+
+    def discard(_key: str, done: int, _total: int) -> None:
+        if done:
+            approving.discard(broken.engine, "recent")
+
+    report = approving.approve(broken.engine, broken.context, "recent", watch=discard)
+    assert report.error == "It was discarded meanwhile; what was written until then stands."
+    assert len(left - broken.members("recent")) == report.progress.tally.exited == 3
+    assert broken.compute()["recent"].status == "held"
 
 
 def test_an_approval_beside_ticks_writes_everything_once(world: World) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from engage_sync.database.tables.base import NOW, Instant, Name, PgSnapshot, Xid8, identity, metadata
 from engage_sync.database.tables.definitions import definition_versions, definitions
-from engage_sync.database.tables.ingest import inbox, rejects, sources, volumes
+from engage_sync.database.tables.ingest import event_volumes, inbox, rejects, sources, volumes
 from engage_sync.database.tables.installation import installation
 from engage_sync.database.tables.outbox import (
     dead_letters,
@@ -65,6 +65,7 @@ __all__ = [
     "delivered",
     "destinations",
     "edges",
+    "event_volumes",
     "events",
     "holds",
     "identities",

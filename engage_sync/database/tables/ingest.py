@@ -35,6 +35,18 @@ volumes = Table(
     PrimaryKeyConstraint("source_id", "minute"),
 )
 
+# How often a source sent an event live, by quarters of an hour. `event` is a hash of its name: names may say
+# whom an event is about, and a count outlives what is forgotten.
+event_volumes = Table(
+    "event_volumes",
+    metadata,
+    Column("source_id", SmallInteger, nullable=False),
+    Column("event", BigInteger, nullable=False),
+    Column("stretch", Instant, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source_id", "event", "stretch"),
+)
+
 # Calls that the resolver could not take, with the reason; nothing else is lost because of them.
 rejects = Table(
     "rejects",

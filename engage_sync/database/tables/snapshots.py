@@ -59,7 +59,7 @@ holds = Table(
     Column("is_live", Boolean, nullable=False),
     Column("looked_at", Instant, nullable=False),
     Column("held_at", Instant, nullable=False, server_default=NOW),
-    # The input that is silent, and how many calls were usual.
+    # The input that is silent (of which `event`; all of it where that is empty), and how many calls were usual.
     Column("source_id", SmallInteger),
     Column("usual", BigInteger),
     Column("approved_at", Instant),
@@ -67,6 +67,7 @@ holds = Table(
     Column("allowed_entered", BigInteger),
     Column("allowed_exited", BigInteger),
     Column("allowed_changed", BigInteger),
+    Column("event", Text),
 )
 
 snapshots = Table(
