@@ -28,7 +28,6 @@ from engage_sync.evaluation.compiler import Scope
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.snapshots import differences, edges, holds, matches, runs, states
 from engage_sync.snapshots.differences import Difference
-from engage_sync.snapshots.holds import HoldStatus
 from engage_sync.snapshots.runs import Cause, Progress, RunScope
 from engage_sync.snapshots.states import State
 from engage_sync.sync import announcing, guarding, staging, telling, writing
@@ -178,16 +177,14 @@ class _Run:
         state, seen, total, verdict = self._begin(connection)
         if verdict is not None:
             return self.report(members=state.members, held=verdict.because)
-        last = 0
-        done = 0
+        last = done = 0
         while True:
             began = time.perf_counter()
             with self._transaction(connection):
                 now = states.lock(connection, self.definition.id)
                 if now.current_version != state.current_version or not now.enabled:
                     raise errors.ComputationFailed("The definition was changed meanwhile; compute it again.")
-                if self.case.is_approved and now.hold is not None and now.hold.status is HoldStatus.DISCARDED:
-                    raise errors.ComputationFailed("It was discarded meanwhile; what was written until then stands.")
+                guarding.require_not_discarded(self.case, now)
                 as_of = self._instant(connection, now)
                 step = self.context.pace.step(staging.BATCH)
                 batch = self.staging.next(connection, last, step)

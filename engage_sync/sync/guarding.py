@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
+from engage_sync import errors
 from engage_sync.database import pipeline
 from engage_sync.definitions.model import Guard
 from engage_sync.definitions.versions import StoredDefinition
@@ -169,6 +170,12 @@ def may_be_held(case: Case, tally: Tally, inputs_: Inputs | None) -> bool:
     if case.allowed is not None and tally.total > case.allowed:
         return True
     return inputs_ is not None and inputs_.silent(case) is not None
+
+
+def require_not_discarded(case: Case, now: State) -> None:
+    """Raise errors.ComputationFailed where somebody gave up, between two batches, what was approved."""
+    if case.is_approved and now.hold is not None and now.hold.status is HoldStatus.DISCARDED:
+        raise errors.ComputationFailed("It was discarded meanwhile; what was written until then stands.")
 
 
 def record(
