@@ -37,18 +37,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A word in the ledger. `is_dead`: it was given up. `is_covered`: the next one of its line went along with it.
-
-    Such a one may have arrived before or not.
-    """
+    """A word in the ledger. `is_dead`: it was given up, and may have arrived before or not."""
 
     word: Word
     is_dead: bool = False
-    is_covered: bool = False
-
-    @property
-    def may_be_missing(self) -> bool:
-        return self.is_dead or self.is_covered
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,7 @@ def states(held: Mapping[Line, str], confirmed: Mapping[Line, str], wanted: Mapp
 
 def _of_line(line: Line, done: Sequence[Word], ledger: Sequence[Entry]) -> list[Difference]:
     known, arrived = {entry.word for entry in ledger}, set(done)
-    lost = [entry.word for entry in ledger if not entry.may_be_missing and entry.word not in arrived]
+    lost = [entry.word for entry in ledger if not entry.is_dead and entry.word not in arrived]
     found = [Difference(Kind.LOST, line, f"{_shown(word)} never arrived") for word in lost]
     said = {word.says for word in known}
     for word in dict.fromkeys(done):
@@ -111,8 +103,7 @@ def _of_line(line: Line, done: Sequence[Word], ledger: Sequence[Entry]) -> list[
 def _follows(done: Sequence[Word], ledger: Sequence[Entry]) -> bool:
     """Whether each word was said once or several times in a row, in the order of the ledger.
 
-    What was given up, or went along with the next, may be missing. Followed are all entries at which the ledger could
-    stand after each word.
+    What was given up may be missing. Followed are all entries at which the ledger could stand after each word.
     """
     standing = {-1}
     for word in done:
@@ -123,10 +114,10 @@ def _follows(done: Sequence[Word], ledger: Sequence[Entry]) -> bool:
             for following in range(place + 1, len(ledger)):
                 if ledger[following].word == word:
                     after.add(following)
-                if not ledger[following].may_be_missing:
+                if not ledger[following].is_dead:
                     break
         standing = after
-    return any(all(entry.may_be_missing for entry in ledger[place + 1 :]) for place in standing)
+    return any(all(entry.is_dead for entry in ledger[place + 1 :]) for place in standing)
 
 
 def _out_of_order(line: Line, done: Sequence[Word], ledger: Sequence[Entry]) -> Difference:

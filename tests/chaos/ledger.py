@@ -77,7 +77,7 @@ _VALUES: Final = """
 def ledger(connection: Database, people: Iterable[Person], world: World) -> list[Entry]:
     """What definitions said, as the tables have it; and the calls of sources as they were accepted."""
     token = connection.execute("SELECT token FROM installation").fetchone()[0]  # type: ignore[index]
-    entries = _covered([_entry(row, token, world) for row in _rows(connection, _ENDED)], world)
+    entries = [_entry(row, token, world) for row in _rows(connection, _ENDED)]
     for row in _rows(connection, _EMAILS_CHANGED):
         word = Word(Line(row["slug"], row["after"], EMAIL), f"was {row['before']}")
         entries.append(Entry(word, is_dead=row["is_dead"]))
@@ -89,25 +89,6 @@ def ledger(connection: Database, people: Iterable[Person], world: World) -> list
                 words = [_heard(call, heard, slug, token, world) for slug in world.destinations]
                 entries += map(Entry, words, is_dead)
     return entries
-
-
-def _covered(entries: Sequence[Entry], world: World) -> list[Entry]:
-    """Where several values go in one request, the last one of a line is said: they were settled at one instant."""
-    found: list[Entry] = []
-    following: dict[Line, Entry] = {}
-    for entry in reversed(entries):
-        line, at = entry.word.line, entry.word.at
-        if world.coalesces(line.destination) and _is_value(entry.word):
-            later = following.get(line)
-            following[line] = entry
-            if later is not None and later.word.at == at and not later.is_dead:
-                entry = Entry(entry.word, entry.is_dead, is_covered=True)
-        found.append(entry)
-    return found[::-1]
-
-
-def _is_value(word: Word) -> bool:
-    return word.says.startswith(f"{word.line.subject} = ")
 
 
 def _heard(call: Call, heard: PassedOn, slug: str, token: Any, world: World) -> Word:

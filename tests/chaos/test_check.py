@@ -69,13 +69,6 @@ def test_what_was_given_up_arrives_in_its_place_only() -> None:
     assert found.kind is Kind.REORDERED
 
 
-def test_what_went_along_with_the_next_value_may_have_arrived_by_itself_before() -> None:
-    entries = [Entry(TRUE, is_covered=True), Entry(FALSE)]
-    assert check.histories([FALSE], entries) == check.histories([TRUE, TRUE, FALSE], entries) == []
-    (found,) = check.histories([TRUE], entries)
-    assert (found.kind, "gold = false" in found.sentence) == (Kind.LOST, True)
-
-
 def test_two_entries_that_say_the_same_need_two_arrivals() -> None:
     assert check.histories([TRUE, TRUE], ledger(TRUE, TRUE)) == []
     (found,) = check.histories([TRUE], ledger(TRUE, TRUE))

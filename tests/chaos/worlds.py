@@ -29,9 +29,6 @@ class World:
     def type_of(self, destination: str) -> str:
         return str(self.settings[destination].get("type", "iterable"))
 
-    def coalesces(self, destination: str) -> bool:
-        return bool(self.settings[destination].get("coalesce"))
-
 
 # People with several emails, beside each other; one destination is spoken to in bulk, one says several things at once.
 MANY: Final = World(

@@ -1,21 +1,19 @@
 """Any order of enqueuing, claiming, sending, losing, settling, dying, taking over and replaying, on a real database.
 
-The destination is a list of what arrived; some workers say several values in one request. What holds after each step: a
-message's id never stands for another one; a person's messages arrive in their order, and one that arrives again does so
-before anything newer, but for other values that went along with it. In the end nothing is lost: each person's last words
-are what is true, and every event and forwarded call arrived or is a dead letter.
+The destination is a list of what arrived; some workers say several values in one request. What holds after each step:
+a message's id never stands for another one; a person's messages arrive in their order, and one that arrives again does
+so before anything newer, but for what went along with it. In the end nothing is lost: each person's last words are what
+is true, and every event and forwarded call arrived or is a dead letter.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
-import psycopg
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -45,6 +43,7 @@ from engage_sync.outbox.outages import Kind
 from engage_sync.outbox.settle import Failed, Postponed, Settlement, Taken, Unsent
 from engage_sync.snapshots import states
 from engage_sync.sync import replaying, telling
+from tests.integration.outbox.under_way import Arrived, Request, Worker
 from tests.world import TRAIT_BOTH, World, trait
 
 TIMEOUT = 10.0
@@ -60,40 +59,6 @@ _TIME_PASSES = (
     text("UPDATE lanes SET due_at = due_at - interval '11 s'"),
     text("UPDATE outages SET probe_at = probe_at - interval '61 s' WHERE until IS NULL"),
 )
-
-
-@dataclass
-class Worker:
-    """One that lives; its lanes with what it loaded, and those of which a message is on its way.
-
-    If it `joins`, values go along with others, except those of people who are taken `apart`.
-    """
-
-    id: int
-    connection: psycopg.Connection[Any]
-    lanes: dict[int, deque[Message]] = field(default_factory=dict)
-    busy: set[int] = field(default_factory=set)
-    apart: set[int] = field(default_factory=set)
-    is_probe: bool = False
-    joins: bool = False
-
-
-@dataclass(eq=False)
-class Request:
-    """On its way. `worker` None: nobody waits for its answer any more."""
-
-    messages: tuple[Message, ...]
-    worker: Worker | None
-
-
-@dataclass(frozen=True)
-class Arrived:
-    message: int
-    id: str
-    content: bytes
-    key: tuple[int, str, str] | None
-    version: int
-    along: frozenset[int]
 
 
 class Delivery(RuleBasedStateMachine):
