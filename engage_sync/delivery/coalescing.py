@@ -65,23 +65,28 @@ def gather(
 ) -> Joined:
     """Take out of `waiting` what may go along: identifies of the same identity, up to whatever else there is to say.
 
+    A second value of one definition stays: if the first had to be said again by itself, it would come after the second.
+
     What definitions say to other identities between them stays, in its order: another identity is another user.
     `request_of` is None for what isn't one request.
     """
     if not _is_identify(message):
         return Joined((), request)
     more: list[Message] = []
-    requests = [request]
+    requests, definitions = [request], {message.definition_id}
     for other in list(waiting):
         if not _is_identify(other):
             break
         if (other.identity_type, other.identity_value) != (message.identity_type, message.identity_value):
             continue
+        if other.definition_id in definitions:
+            break
         own = request_of(other)
         together = None if own is None else joining.joined([*requests, own])
         if own is None or together is None:
             break
         requests.append(own)
+        definitions.add(other.definition_id)
         request = together
         more.append(other)
     for other in more:

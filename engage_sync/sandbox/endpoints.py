@@ -65,7 +65,11 @@ Act = Callable[[State, web.Request, Record], bytes | Failure]
 
 
 def _handler(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Around what an endpoint does: the record, the key, and whatever fault is due."""
+    return recorded(lambda state, request, record: _unauthorized(state, request) or act(state, request, record))
+
+
+def recorded(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Around what an endpoint does: the record, and whatever fault is due. `act` checks who asks."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         state = request.app[STATE]
@@ -76,7 +80,7 @@ def _handler(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]
             return _faulty(request, record, fault)
         if fault is not None and fault.kind == "delay" and fault.when == "before":
             await asyncio.sleep(state.faults.pause(fault))
-        answer = _unauthorized(state, request) or act(state, request, record)
+        answer = act(state, request, record)
         match fault.kind if fault is not None else None:
             case "delay" if fault is not None and fault.when == "after":
                 await asyncio.sleep(state.faults.pause(fault))

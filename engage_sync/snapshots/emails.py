@@ -18,6 +18,7 @@ _TOLD_BEFORE = text(
       AND destination_id = ANY(CAST(:destinations AS smallint[]))
     """
 )
+# By the key, as a row that was settled while this waited for it has another place than the statement sees.
 # What is under way to the old email arrives before the change, as it stands before it: it counts as taken. Its end
 # will find no row any more.
 _MOVE = text(
@@ -26,7 +27,7 @@ _MOVE = text(
       SELECT * FROM unnest(CAST(:under_way_destinations AS smallint[]), CAST(:under_way_definitions AS integer[]),
                            CAST(:under_way_call_types AS text[])) AS key (destination_id, definition_id, call_type)
     ), moving AS MATERIALIZED (
-      SELECT told.ctid AS place, under_way.call_type IS NOT NULL AS is_under_way
+      SELECT told.destination_id, told.definition_id, told.call_type, under_way.call_type IS NOT NULL AS is_under_way
       FROM told LEFT JOIN under_way USING (destination_id, definition_id, call_type)
       WHERE told.identity_value = :before AND told.identity_type = 'email'
         AND told.destination_id = ANY(CAST(:destinations AS smallint[]))
@@ -38,7 +39,9 @@ _MOVE = text(
         enqueued = CASE WHEN NOT moving.is_under_way THEN told.enqueued END,
         confirmed = CASE WHEN moving.is_under_way THEN coalesce(told.enqueued, told.confirmed) ELSE told.confirmed END,
         confirmed_version = CASE WHEN moving.is_under_way THEN told.version ELSE told.confirmed_version END
-    FROM moving WHERE told.ctid = moving.place
+    FROM moving
+    WHERE told.identity_value = :before AND told.identity_type = 'email' AND told.destination_id = moving.destination_id
+      AND told.definition_id = moving.definition_id AND told.call_type = moving.call_type
     """
 )
 # Both are users there: the old one knows what was confirmed, of the new one nothing is known but what waits.

@@ -116,11 +116,13 @@ _NEEDED = text(
     """
 )
 # Whoever holds an identity answers for it, also where there is nothing to say now: when it goes away again, that is
-# how it is found.
+# how it is found. By the key, as a row that was settled while this waited for it has another place than the statement
+# sees.
 _FOLLOW = text(
     """
     WITH moved AS MATERIALIZED (
-      SELECT told.ctid AS place, identities.profile_id
+      SELECT told.identity_value, told.identity_type, told.destination_id, told.definition_id, told.call_type,
+             identities.profile_id
       FROM (SELECT DISTINCT * FROM unnest(CAST(:definitions AS integer[]), CAST(:profiles AS bigint[])))
         AS affected (definition_id, profile_id)
       JOIN identities USING (profile_id)
@@ -129,7 +131,11 @@ _FOLLOW = text(
       ORDER BY told.identity_value, told.identity_type, told.destination_id, told.definition_id, told.call_type
       FOR UPDATE OF told
     )
-    UPDATE told SET profile_id = moved.profile_id FROM moved WHERE told.ctid = moved.place
+    UPDATE told SET profile_id = moved.profile_id
+    FROM moved
+    WHERE told.identity_value = moved.identity_value AND told.identity_type = moved.identity_type
+      AND told.destination_id = moved.destination_id AND told.definition_id = moved.definition_id
+      AND told.call_type = moved.call_type
     """
 )
 # In the order of the identities, so that two definitions' transactions can't wait for each other in a ring.

@@ -1,4 +1,4 @@
-"""What is done to a run, by a seed: kills, cut connections, crashes, and a destination that misbehaves."""
+"""What is done to a run beside kills, by a seed: cut connections, crashes, sick destinations, people to forget."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from typing import Any, Final
 
 import httpx
 
+from engage_sync.destinations.segment.destination import BATCH
+from tests.chaos.forgetting import Forgetting
 from tests.chaos.ground import Ground
+from tests.chaos.kills import Kills
 from tests.chaos.people import Person
+from tests.chaos.witnesses import HOOK
 
 # How often each is done, and how many seconds pass before the next.
-_WEIGHTS: Final[Mapping[str, int]] = {"kill": 20, "misbehave": 5, "cut": 4, "crash": 1, "kill_backend": 1, "freeze": 1}
+_WEIGHTS: Final[Mapping[str, int]] = {"misbehave": 5, "cut": 4, "crash": 1, "kill_backend": 1, "freeze": 1, "forget": 1}
 _STATUSES: Final = (429, 500, 502, 503, 504, 408)
 _PEOPLE_PATHS: Final = ("/api/users/update", "/api/users/bulkUpdate", "/api/events/track", "/api/events/trackBulk")
+# What isn't about somebody by an email alone is refused now and then.
+_REFUSED_NOW_AND_THEN: Final = ("/api/users/updateEmail", "/api/users/forget", BATCH, HOOK)
 
 
 class Trouble:
@@ -30,6 +36,8 @@ class Trouble:
         seed: int,
         *,
         roles: Sequence[str],
+        kills_a_minute: float,
+        most_forgotten: int,
         longest_delay: float,
         pause: tuple[float, float],
         watch: Callable[[str], None] | None = None,
@@ -42,46 +50,44 @@ class Trouble:
         self._began = time.time()
         self._watch = watch
         self._lifted_at: dict[str, float] = {}
+        chosen = [ground.roles[name] for name in roles]
+        self.kills = Kills(chosen, random.Random(f"kills {seed}"), kills_a_minute, self._say)
+        self._forgetting = Forgetting(ground, people, self._dice, most_forgotten, self._say)
 
     async def run(self, goes_on: Callable[[], bool]) -> None:
         """Do one thing after another; in the end everything is as it should be."""
         acts: Mapping[str, Callable[[], Awaitable[None]]] = {
-            "kill": self._kill,
             "misbehave": self._misbehave,
             "cut": self._cut,
             "crash": self._crash,
             "kill_backend": self._kill_backend,
             "freeze": self._freeze,
+            "forget": self._forgetting.begin,
         }
         names, weights = list(_WEIGHTS), list(_WEIGHTS.values())
         # Each kind comes early, also in a short run.
         coming = self._dice.sample(names, len(names))
-        for slug in sorted(self._ground.sandboxes):
+        for slug in sorted(self._ground.witnesses):
             await self._misbehave(slug)
-        while goes_on():
-            name = coming.pop() if coming else self._dice.choices(names, weights=weights)[0]
-            await acts[name]()
-            await asyncio.sleep(self._dice.uniform(*self._pause))
-            await self._lift(time.time())
-            self._keep_running()
+        async with self.kills:
+            while goes_on():
+                name = coming.pop() if coming else self._dice.choices(names, weights=weights)[0]
+                await acts[name]()
+                await asyncio.sleep(self._dice.uniform(*self._pause))
+                await self._lift(time.time())
+                self._keep_running()
         await self._lift(float("inf"))
         await asyncio.to_thread(self._ground.postgres.start)
         for role in self._ground.roles.values():
             role.thaw()
         self._keep_running()
+        await self._forgetting.end()
         self._say("over", "everything is left alone from here on")
 
     def _keep_running(self) -> None:
         """What ended by itself is started again, as `up` would."""
         for role in self._ground.roles.values():
             role.start()
-
-    async def _kill(self) -> None:
-        role = self._ground.roles[self._dice.choice(self._roles)]
-        if role.kill():
-            self._say("kill", role.name)
-        await asyncio.sleep(self._dice.choice((0.0, 0.0, self._dice.uniform(0.0, 2.0))))
-        role.start()
 
     async def _freeze(self) -> None:
         """A process hangs, maybe for longer than a request lives, and may lose its connections and lanes meanwhile."""
@@ -112,12 +118,12 @@ class Trouble:
             self._say("kill_backend", "one, with SIGKILL")
 
     async def _misbehave(self, slug: str | None = None) -> None:
-        slug = slug or self._dice.choice(sorted(self._ground.sandboxes))
+        slug = slug or self._dice.choice(sorted(self._ground.witnesses))
         faults = self._faults()
         lifted = self._dice.uniform(1.0, 2.0) * self._longest_delay
         async with httpx.AsyncClient(timeout=30.0) as client:
-            await client.delete(f"{self._ground.sandboxes[slug]}/sandbox/faults")
-            answer = await client.post(f"{self._ground.sandboxes[slug]}/sandbox/faults", json=faults)
+            await client.delete(f"{self._ground.witnesses[slug]}/sandbox/faults")
+            answer = await client.post(f"{self._ground.witnesses[slug]}/sandbox/faults", json=faults)
             assert answer.status_code == 201, answer.text
         self._lifted_at[slug] = time.time() + lifted
         kinds = [f"{each['kind']} {each.get('status', '')}".strip() for each in faults]
@@ -146,13 +152,18 @@ class Trouble:
         if dice.random() < 0.5:
             person = dice.choice(self._people)
             final = {"kind": "status", "status": 409, "match": {"email": person.first_email()}}
-            faults = [*({**final, "path": path} for path in _PEOPLE_PATHS), *faults]
+            rare = {"kind": "status", "status": 409, "probability": 0.05}
+            faults = [
+                *({**final, "path": path} for path in _PEOPLE_PATHS),
+                *({**rare, "path": path} for path in _REFUSED_NOW_AND_THEN),
+                *faults,
+            ]
         return faults
 
     async def _lift(self, now: float) -> None:
         for slug in [slug for slug, lifted in self._lifted_at.items() if lifted <= now]:
             async with httpx.AsyncClient(timeout=30.0) as client:
-                await client.delete(f"{self._ground.sandboxes[slug]}/sandbox/faults")
+                await client.delete(f"{self._ground.witnesses[slug]}/sandbox/faults")
             del self._lifted_at[slug]
             self._say("lift", slug)
 

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from engage_sync.database import pipeline
 from engage_sync.outbox.dead_letters import Chosen
 from engage_sync.sandbox.options import ProjectType
 from engage_sync.sandbox.server import Options, SandboxServer
+from engage_sync.snapshots import telling
 from engage_sync.sync import replaying
 from tests.factories.shop import Shop, identify, track
 from tests.world import BOTH, audience, trait
@@ -168,6 +170,39 @@ def test_a_run_under_way_as_the_email_changes_says_nothing_to_the_old_one_afterw
     assert shop.said()[-1] == ("update", ("b@x.io", {"bought": True}))
 
 
+def test_what_is_settled_as_the_email_changes_moves_along(shop: Shop) -> None:
+    shop.apply(audience("bought", BOUGHT))
+    shop.process(identify("u1", "a@x.io"), bought())
+    shop.send(identify("u1", "b@x.io"))
+    settled_meanwhile(shop, shop.resolve)
+    assert shop.rows("SELECT identity_value, confirmed FROM told") == [("b@x.io", True)]
+
+
+def test_what_is_settled_as_somebody_takes_an_identity_over_follows_along(shop: Shop) -> None:
+    shop.apply(audience("bought", BOUGHT))
+    shop.process(identify("u1", "a@x.io"), bought())
+    ((definition, profile),) = shop.rows("SELECT definition_id, profile_id FROM told")
+    with shop.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE told SET profile_id = 0")
+
+    def follow() -> None:
+        with shop.engine.begin() as connection:
+            pipeline.ask(connection, telling.following([(definition, profile)]))
+
+    settled_meanwhile(shop, follow)
+    assert shop.rows("SELECT profile_id FROM told") == [(profile,)]
+
+
+def settled_meanwhile(shop: Shop, act: Callable[[], object]) -> None:
+    """Do it while a settlement, which it has to wait for, has written what was told, and not committed yet."""
+    with ThreadPoolExecutor() as threads, shop.engine.connect() as settling:
+        settling.exec_driver_sql("UPDATE told SET confirmed_version = version")
+        acting = threads.submit(act)
+        wait_until(lambda: acting.done() or waiting_for_locks(shop) == 1)
+        settling.commit()
+        acting.result()
+
+
 def wait_until(holds: Callable[[], bool]) -> None:
     for _ in range(400):
         if holds():
@@ -177,10 +212,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def waiting_for_locks(shop: Shop) -> int:
-    query = (
-        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
-        " WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
-    )
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     ((count,),) = shop.rows(query)
     return int(count)
 

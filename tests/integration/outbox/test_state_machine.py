@@ -1,18 +1,19 @@
 """Any order of enqueuing, claiming, sending, losing, settling, dying, taking over and replaying, on a real database.
 
-The destination is a list of what arrived. What holds after each step: a message's id never stands for another one; a
-person's messages arrive in their order, and one that arrives again does so before anything newer. In the end nothing is
-lost: each person's last word is what is true, and every event and forwarded call arrived or is a dead letter.
+The destination is a list of what arrived; some workers say several values in one request. What holds after each step:
+a message's id never stands for another one; a person's messages arrive in their order, and one that arrives again does
+so before anything newer, but for what went along with it. In the end nothing is lost: each person's last words are what
+is true, and every event and forwarded call arrived or is a dead letter.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
-import psycopg
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,6 +28,9 @@ from sqlalchemy import Connection, Engine, text
 
 from engage_sync.database.engine import connect_directly
 from engage_sync.definitions import versions
+from engage_sync.delivery.coalescing import gather
+from engage_sync.destinations import registry
+from engage_sync.destinations.protocol import Joining
 from engage_sync.messages.message import Message
 from engage_sync.messages.render import Sender, render
 from engage_sync.outbox import calls, claim, lanes, outages, settle, workers
@@ -39,10 +43,12 @@ from engage_sync.outbox.outages import Kind
 from engage_sync.outbox.settle import Failed, Postponed, Settlement, Taken, Unsent
 from engage_sync.snapshots import states
 from engage_sync.sync import replaying, telling
+from tests.integration.outbox.under_way import Arrived, Request, Worker
 from tests.world import TRAIT_BOTH, World, trait
 
 TIMEOUT = 10.0
 PEOPLE = ("ann", "bob")
+KEYS = ("spent", "visits")
 WORKERS = (0, 1)
 people = st.sampled_from(PEOPLE)
 who = st.sampled_from(WORKERS)
@@ -55,35 +61,6 @@ _TIME_PASSES = (
 )
 
 
-@dataclass
-class Worker:
-    """One that lives; its lanes with what it loaded, and those of which a message is on its way."""
-
-    id: int
-    connection: psycopg.Connection[Any]
-    lanes: dict[int, deque[Message]] = field(default_factory=dict)
-    busy: set[int] = field(default_factory=set)
-    is_probe: bool = False
-
-
-@dataclass(eq=False)
-class Request:
-    """On its way. `worker` None: nobody waits for its answer any more."""
-
-    message: Message
-    call: dict[str, Any]
-    worker: Worker | None
-
-
-@dataclass(frozen=True)
-class Arrived:
-    message: int
-    id: str
-    content: bytes
-    key: tuple[str, str] | None
-    version: int
-
-
 class Delivery(RuleBasedStateMachine):
     engine: Engine
     url: str
@@ -91,7 +68,7 @@ class Delivery(RuleBasedStateMachine):
 
     @initialize()
     def empty(self) -> None:
-        self.truth: dict[str, int] = {}
+        self.truth: dict[tuple[str, str], int] = {}
         self.arrived: dict[int, list[Arrived]] = {profile: [] for profile in self.world.people.values()}
         self.by_id: dict[str, bytes] = {}
         self.flying: list[Request] = []
@@ -99,37 +76,40 @@ class Delivery(RuleBasedStateMachine):
         self.forwarded: list[str] = []
         with self.engine.begin() as connection:
             connection.execute(_CLEAN)
-            (self.definition,) = versions.load(connection)
+            self.definitions = {each.key: each for each in versions.load(connection)}
             installation = connection.execute(text("SELECT token FROM installation")).scalar_one()
         self.destination = self.world.context.destinations["iterable"]
         self.sender = Sender(
             installation=installation, space_slug="s", space_id="spa_x", destination_slug="iterable", integration=None
         )
+        given = {"api_key": "k", "base_url": "http://localhost", "coalesce": True}
+        config = SimpleNamespace(slug="iterable", type="iterable", settings=given, rate_limits={})
+        self.iterable = registry.build(config)
         for number in WORKERS:
             self.join(number)
 
     # --- what is to be said -------------------------------------------------------------------------------------
 
-    @rule(name=people, value=st.integers(1, 4))
-    def change(self, name: str, value: int) -> None:
+    @rule(name=people, key=st.sampled_from(KEYS), value=st.integers(1, 4))
+    def change(self, name: str, key: str, value: int) -> None:
         """The snapshot changes, and the one rule enqueues what follows."""
-        self.truth[name] = value
+        self.truth[name, key] = value
         with self.engine.begin() as connection:
-            self.say(connection, name, value)
+            self.say(connection, name, key, value)
 
-    def say(self, connection: Connection, name: str, value: int) -> None:
-        profile = self.world.people[name]
-        states.lock(connection, self.definition.id)
+    def say(self, connection: Connection, name: str, key: str, value: int) -> None:
+        profile, definition = self.world.people[name], self.definitions[key]
+        states.lock(connection, definition.id)
         connection.execute(
             text(
                 "INSERT INTO snapshots (profile_id, definition_id, value, since)"
                 " VALUES (:p, :d, to_jsonb(CAST(:v AS integer)), now())"
                 " ON CONFLICT (profile_id, definition_id) DO UPDATE SET value = excluded.value"
             ),
-            {"p": profile, "d": self.definition.id, "v": value},
+            {"p": profile, "d": definition.id, "v": value},
         )
-        channels = telling.channels(self.definition, self.world.context.destinations)
-        job = telling.Job(definition=self.definition, channels=channels, profiles=[profile], moved=[], run=1)
+        channels = telling.channels(definition, self.world.context.destinations)
+        job = telling.Job(definition=definition, channels=channels, profiles=[profile], moved=[], run=1)
         as_of = connection.execute(text("SELECT now()")).scalar_one()
         telling.tell(connection, [job], as_of=as_of, priority=Priority.REALTIME)
 
@@ -177,8 +157,8 @@ class Delivery(RuleBasedStateMachine):
             while watching.execute(held, {"id": worker.id}).scalar_one():
                 watching.execute(text("SELECT pg_sleep(0.002)"))
 
-    @rule(number=who)
-    def take(self, number: int) -> None:
+    @rule(number=who, joins=st.booleans())
+    def take(self, number: int, joins: bool) -> None:
         """Claim, of a held destination by a probe, and start the first message of each lane."""
         worker = self.workers.get(number)
         if worker is None or worker.lanes:
@@ -187,6 +167,7 @@ class Delivery(RuleBasedStateMachine):
             worker.is_probe = outages.take_probe(connection, self.destination) is not None
             most = 1 if worker.is_probe else 2
             found = claim.claim(connection, self.destination, worker.id, most, is_probe=worker.is_probe)
+        worker.joins = joins
         worker.lanes = {lane.profile_id: deque(lane.messages) for lane in found}
         for profile in list(worker.lanes):
             self.go_on(worker, profile)
@@ -197,17 +178,34 @@ class Delivery(RuleBasedStateMachine):
         if not waiting:
             self.leave(worker, profile)
             return
-        message = waiting.popleft()
-        call = render(message, self.sender)
-        assert call is not None
+        messages = self.gathered(worker, waiting)
         with self.engine.begin() as connection:
-            wanted = [Wanted(message.id, message.profile_id, is_probe=worker.is_probe)]
+            wanted = [Wanted(each.id, profile, is_probe=worker.is_probe) for each in messages]
             started = claim.start(connection, worker.id, wanted, TIMEOUT)
-        if started:
+            if len(started) < len(messages):
+                settle.settle(connection, worker.id, [Unsent(message=each) for each in messages if each.id in started])
+        if len(started) == len(messages):
             worker.busy.add(profile)
-            self.flying.append(Request(message, call, worker))
+            self.flying.append(Request(messages, worker))
         else:
             self.leave(worker, profile)
+
+    def gathered(self, worker: Worker, waiting: deque[Message]) -> tuple[Message, ...]:
+        """The next message, and what goes along with it."""
+        message = waiting.popleft()
+        if message.definition_id is None or not worker.joins or message.profile_id in worker.apart:
+            return (message,)
+        found = gather(message, self.request(message), waiting, cast(Joining, self.iterable), self.request)
+        return (message, *found.more)
+
+    def request(self, message: Message) -> Any:
+        (request,) = cast(Any, self.iterable.requests(self.call(message)))
+        return request
+
+    def call(self, message: Message) -> dict[str, Any]:
+        call = render(message, self.sender)
+        assert call is not None
+        return call
 
     def leave(self, worker: Worker, profile: int) -> None:
         worker.lanes.pop(profile)
@@ -238,25 +236,37 @@ class Delivery(RuleBasedStateMachine):
         worker, request.worker = request.worker, None
         if worker is None:
             return
-        message = request.message
-        ends: dict[str, Settlement] = {
-            "taken": Taken(message=message),
-            "refused": Failed(message=message, reason="400"),
-            "failed": Postponed(message=message, reason="500", unanswered=False),
-            "lost": Postponed(message=message, reason="no answer", unanswered=True),
-            "given up": Failed(message=message, reason="no answer", is_unknown=True),
-            "refusing": Unsent(message=message),
-        }
+        profile = request.messages[0].profile_id
+        if answer == "refused" and len(request.messages) > 1:
+            # One of them is wrong: each goes by itself.
+            worker.apart.add(profile)
+            answer = "refusing"
         with self.engine.begin() as connection:
-            settled = settle.settle(connection, worker.id, [ends[answer]])
+            settled = settle.settle(connection, worker.id, list(self.settlements(request, answer)))
             if worker.is_probe and answer == "taken":
                 outages.end(connection, self.destination)
         assert not settled.busy
-        worker.busy.discard(message.profile_id)
-        if answer in ("taken", "refused", "given up"):
-            self.go_on(worker, message.profile_id)
+        worker.busy.discard(profile)
+        if answer in ("taken", "refused") or (answer == "given up" and len(request.messages) == 1):
+            self.go_on(worker, profile)
         else:
-            self.leave(worker, message.profile_id)
+            self.leave(worker, profile)
+
+    def settlements(self, request: Request, answer: str) -> Iterator[Settlement]:
+        for place, message in enumerate(request.messages):
+            match answer:
+                case "taken":
+                    yield Taken(message=message)
+                case "refused":
+                    yield Failed(message=message, reason="400")
+                case "failed":
+                    yield Postponed(message=message, reason="500", unanswered=False)
+                case "given up" if place == 0:
+                    yield Failed(message=message, reason="no answer", is_unknown=True)
+                case "lost" | "given up":
+                    yield Postponed(message=message, reason="no answer", unanswered=True)
+                case _:
+                    yield Unsent(message=message)
 
     @precondition(lambda self: any(request.worker is None for request in self.flying))
     @rule(data=st.data())
@@ -286,18 +296,20 @@ class Delivery(RuleBasedStateMachine):
                 outages.end(connection, self.destination)
 
     def arrive(self, request: Request) -> None:
-        message, call = request.message, request.call
-        key = None if message.definition_id is None else (message.identity_value, message.call_type)
-        content = orjson.dumps({name: value for name, value in call.items() if name != "timestamp"})
-        new = Arrived(message.id, call["messageId"], content, key, message.told_version or 0)
-        before = self.arrived[message.profile_id]
-        assert self.by_id.setdefault(new.id, content) == content, "one id, one message"
-        if before:
-            assert new.message >= before[-1].message, "behind something newer of this person"
-            if new.message == before[-1].message:
-                assert new == before[-1]
-        assert all(new.version >= other.version for other in before if other.key == key), "an older value of one thing"
-        before.append(new)
+        along = frozenset(message.id for message in request.messages)
+        for message in request.messages:
+            call = self.call(message)
+            key = None
+            if message.definition_id is not None:
+                key = (message.definition_id, message.identity_value, message.call_type)
+            content = orjson.dumps({name: value for name, value in call.items() if name != "timestamp"})
+            new = Arrived(message.id, call["messageId"], content, key, message.told_version or 0, along)
+            before = self.arrived[message.profile_id]
+            assert self.by_id.setdefault(new.id, content) == content, "one id, one message"
+            newer = [each for each in before if each.message > new.message]
+            assert all(new.message in each.along for each in newer), "behind something newer of this person"
+            assert all(new.version >= each.version for each in before if each.key == key), "an older value of one thing"
+            before.append(new)
 
     # --- always, and in the end ---------------------------------------------------------------------------------
 
@@ -321,7 +333,7 @@ class Delivery(RuleBasedStateMachine):
             with self.engine.begin() as connection:
                 outages.end(connection, self.destination)
             self.join(0)
-            self.take(0)
+            self.take(0, joins=False)
             while self.flying:
                 request = self.flying.pop()
                 self.arrive(request)
@@ -337,19 +349,21 @@ class Delivery(RuleBasedStateMachine):
         assert (self.count("messages"), self.count("lanes")) == (0, 0)
         assert self.count("dead_letters WHERE status = 'open'") == 0
         everything = [each for arrived in self.arrived.values() for each in arrived]
-        for name, value in self.truth.items():
-            said = [each for each in self.arrived[self.world.people[name]] if each.key == (f"{name}@x.io", "identify")]
-            assert orjson.loads(said[-1].content)["traits"]["spent"] == value
+        for (name, key), value in self.truth.items():
+            wanted = (self.definitions[key].id, f"{name}@x.io", "identify")
+            said = [each for each in self.arrived[self.world.people[name]] if each.key == wanted]
+            assert orjson.loads(said[-1].content)["traits"][key] == value
         forwarded = [each for each in everything if each.key is None]
         assert len({each.id for each in forwarded}) == len(self.forwarded)
         # An event that didn't arrive was refused, and isn't true any more.
-        happened = {(each.key[0], each.version) for each in everything if each.key and each.key[1] == "track"}
+        happened = {(*each.key[:2], each.version) for each in everything if each.key and each.key[2] == "track"}
+        named = "SELECT definition_id, identity_value,"
         with self.engine.connect() as connection:
-            told = connection.execute(text("SELECT identity_value, version FROM told WHERE call_type = 'track'")).all()
-            dead = text("SELECT identity_value, told_version FROM dead_letters WHERE call_type = 'track'")
-            given_up = {(row[0], row[1]) for row in connection.execute(dead)}
-        for email, last in told:
-            assert all((email, version) in happened | given_up for version in range(1, last + 1))
+            told = connection.execute(text(f"{named} version FROM told WHERE call_type = 'track'")).all()
+            dead = text(f"{named} told_version FROM dead_letters WHERE call_type = 'track'")
+            given_up = {tuple(row) for row in connection.execute(dead)}
+        for definition, email, last in told:
+            assert all((definition, email, version) in happened | given_up for version in range(1, last + 1))
 
     def count(self, table: str) -> int:
         with self.engine.connect() as connection:
@@ -360,7 +374,8 @@ def test_whatever_happens_in_whatever_order(engine: Engine, database_url: str) -
     world = World(engine)
     for name in PEOPLE:
         world.person(name, emails=(f"{name}@x.io",))
-    world.apply(trait("spent", "event('Order Completed').count()", destinations=TRAIT_BOTH))
+    traits = [trait(key, f"event('{key}').count()", destinations=TRAIT_BOTH) for key in KEYS]
+    world.apply(*traits)
     world.compute()
     Delivery.engine, Delivery.url, Delivery.world = engine, database_url, world
     run_state_machine_as_test(  # type: ignore[no-untyped-call]

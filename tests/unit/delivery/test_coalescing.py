@@ -26,7 +26,9 @@ def _request(*said: str) -> Request:
     return Request(method="POST", path="/", body={"says": list(said)}, budget="identify")
 
 
-def message(name: str, email: str = "a@x.io", call_type: str = "identify", definition: int | None = 1) -> Message:
+def message(name: str, email: str = "a@x.io", call_type: str = "identify", definition: int | None = 0) -> Message:
+    """Of a definition of its own, unless another is given."""
+    definition = ord(name[0]) if definition == 0 else definition
     return Message(
         id=0, destination_id=1, profile_id=1, definition_id=definition, identity_type="email", identity_value=email,
         call_type=call_type, value=name, told_version=1, as_of=datetime(2026, 1, 1, tzinfo=UTC), user_id=None,
@@ -61,3 +63,8 @@ def test_nothing_overtakes_an_event_a_forwarded_call_or_what_is_wrong() -> None:
 
 def test_an_event_takes_nothing_along() -> None:
     assert gathered(message("2"), first=message("1", call_type="track")) == ([], ["1"], ["2"])
+
+
+def test_a_second_value_of_one_definition_goes_by_itself() -> None:
+    first, again = message("1", definition=7), message("3", definition=7)
+    assert gathered(message("2"), again, message("4"), first=first) == (["2"], ["1", "2"], ["3", "4"])

@@ -1,19 +1,18 @@
-"""The two histories: what a sandbox's record says that it did, and what the tables say that it was told."""
+"""What the tables say that the destinations were told, what counts as told, and what is true."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import httpx
-import orjson
-import psycopg
 from psycopg.rows import dict_row
 
 from engage_sync.messages import ids
 from tests.chaos.check import Entry, Line, Word
-from tests.chaos.people import WEB, Person
+from tests.chaos.people import WEB, Call, PassedOn, Person
+from tests.chaos.postgres import Database
+from tests.chaos.record import EMAIL, says
+from tests.chaos.worlds import World
 
 # What says that there is no value, for whoever was told one before.
 _NOTHING: Final[Mapping[str, str]] = {"spent": "0.0", "orders": "0", "last_viewed": "null"}
@@ -38,6 +37,17 @@ _ENDED: Final = """
 _DEAD_CALLS: Final = """
     SELECT destinations.slug, call ->> 'messageId' AS message_id FROM dead_letters
     JOIN destinations ON destinations.id = dead_letters.destination_id WHERE definition_id IS NULL
+"""
+_EMAILS_CHANGED: Final = """
+    SELECT destinations.slug, ended.* FROM (
+      SELECT id, destination_id, identity_value AS after, value #>> '{}' AS before, false AS is_dead
+      FROM delivered WHERE call_type = 'email_change'
+      UNION ALL
+      SELECT message_id, destination_id, identity_value, value #>> '{}', true
+      FROM dead_letters WHERE call_type = 'email_change'
+    ) AS ended
+    JOIN destinations ON destinations.id = ended.destination_id
+    ORDER BY ended.id
 """
 _TOLD: Final = """
     SELECT destinations.slug, definitions.key, told.identity_value, told.confirmed
@@ -64,88 +74,44 @@ _VALUES: Final = """
 """
 
 
-@dataclass(slots=True)
-class Record:
-    """What a sandbox did, in the order of doing it; what it refused for good; how many requests met which fault."""
-
-    done: list[Word] = field(default_factory=list)
-    refused: set[Word] = field(default_factory=set)
-    requests: int = 0
-    faults: dict[str, int] = field(default_factory=dict)
-
-
-def record(slug: str, url: str) -> Record:
-    """What one sandbox was asked."""
-    found = Record()
-    answered = httpx.get(f"{url}/sandbox/requests", params={"limit": 10_000_000}, timeout=60.0)
-    requests = orjson.loads(answered.content)["requests"]
-    found.requests = len(requests)
-    for request in requests:
-        if request["fault"]:
-            name = f"{request['fault']} {request['status']}" if request["fault"] == "status" else request["fault"]
-            found.faults[name] = found.faults.get(name, 0) + 1
-        # Of several in one request nobody knows which was meant: each is sent again, by itself in the end.
-        if request["status"] == 409 and len(words := list(_words(slug, request))) == 1:
-            found.refused.update(words)
-    for request in sorted((each for each in requests if each["acted"]), key=lambda each: each["turn"]):
-        found.done.extend(_words(slug, request))
-    return found
-
-
-def _words(slug: str, request: Mapping[str, Any]) -> Iterator[Word]:
-    body = request["body"]
-    for part in body.get("users") or body.get("events") or [body]:
-        identity, says, subject, id_ = _meaning(part)
-        yield Word(Line(slug, identity, subject), says, id_, request["unix"])
-
-
-def _meaning(part: Mapping[str, Any]) -> tuple[str, str, str, str | None]:
-    """Whom a request's part is about, what it says, by which definition or source, under which id."""
-    who = part.get("user", part)
-    identity = who.get("email") or who["userId"]
-    fields = part.get("dataFields") or {}
-    if "items" in part:
-        return identity, "purchase", WEB, part["id"]
-    if "eventName" in part:
-        subject = fields.get("audience_key") or fields.get("trait_key") or WEB
-        return identity, part["eventName"], subject, part["id"]
-    if "seq" in fields:
-        return identity, "identify", WEB, str(fields["seq"])
-    said = {key: value for key, value in fields.items() if key != "email"}
-    if not said or "plan" in said:
-        # A call that was replayed leaves out what something newer was said of since.
-        return identity, f"rest of an identify: {said}", WEB, "-"
-    ((key, value),) = said.items()
-    return identity, _says(key, value), key, None
-
-
-def ledger(connection: psycopg.Connection[Any], people: Iterable[Person], destinations: Iterable[str]) -> list[Entry]:
+def ledger(connection: Database, people: Iterable[Person], world: World) -> list[Entry]:
     """What definitions said, as the tables have it; and the calls of sources as they were accepted."""
     token = connection.execute("SELECT token FROM installation").fetchone()[0]  # type: ignore[index]
-    entries = [_entry(row, token) for row in _rows(connection, _ENDED)]
+    entries = [_entry(row, token, world) for row in _rows(connection, _ENDED)]
+    for row in _rows(connection, _EMAILS_CHANGED):
+        word = Word(Line(row["slug"], row["after"], EMAIL), f"was {row['before']}")
+        entries.append(Entry(word, is_dead=row["is_dead"]))
     dead = {(row["slug"], row["message_id"]) for row in _rows(connection, _DEAD_CALLS)}
     for person in people:
         for call in person.accepted:
-            if (heard := call.passed_on) is None:
-                continue
-            message = call.body["messageId"]
-            for slug in destinations:
-                id_ = heard.id
-                if heard.is_forwarded_id:
-                    id_ = ids.forwarded_id(installation=token, destination=slug, source=WEB, message_id=message)
-                word = Word(Line(slug, heard.identity, WEB), heard.says, id_)
-                entries.append(Entry(word, is_dead=(slug, message) in dead))
+            if (heard := call.passed_on) is not None:
+                is_dead = [(slug, call.body["messageId"]) in dead for slug in world.destinations]
+                words = [_heard(call, heard, slug, token, world) for slug in world.destinations]
+                entries += map(Entry, words, is_dead)
     return entries
 
 
-def _entry(row: Mapping[str, Any], token: Any) -> Entry:
+def _heard(call: Call, heard: PassedOn, slug: str, token: Any, world: World) -> Word:
+    says, id_ = heard.says, heard.id
+    is_iterable = world.type_of(slug) == "iterable"
+    if heard.is_forwarded_id or not is_iterable:
+        id_ = ids.forwarded_id(installation=token, destination=slug, source=WEB, message_id=call.body["messageId"])
+    if not is_iterable:
+        says = call.body.get("event", call.type)
+    return Word(Line(slug, heard.identity, WEB), says, id_)
+
+
+def _entry(row: Mapping[str, Any], token: Any, world: World) -> Entry:
     line = Line(row["slug"], row["identity_value"], row["key"])
     if row["call_type"] == "identify":
-        return Entry(Word(line, _says(row["key"], row["value"]), None, row["at"]), row["is_dead"])
-    if row["kind"] == "audience":
-        event = "Audience Entered" if row["value"] is True else "Audience Exited"
+        said = says(row["key"], row["value"])
+        if world.type_of(row["slug"]) == "iterable":
+            # It knows no ids of updates.
+            return Entry(Word(line, said, None, row["at"]), row["is_dead"])
+    elif row["kind"] == "audience":
+        said = "Audience Entered" if row["value"] is True else "Audience Exited"
     else:
-        event = "Trait Computed"
+        said = "Trait Computed"
     id_ = ids.message_id(
         installation=token,
         destination=row["slug"],
@@ -155,23 +121,18 @@ def _entry(row: Mapping[str, Any], token: Any) -> Entry:
         call_type=row["call_type"],
         told_version=row["told_version"],
     )
-    return Entry(Word(line, event, id_, row["at"]), row["is_dead"])
+    return Entry(Word(line, said, id_, row["at"]), row["is_dead"])
 
 
-def held(done: Sequence[Word]) -> dict[Line, str]:
-    """What the destination holds in the end."""
-    return {word.line: word.says for word in done if word.id is None}
-
-
-def confirmed(connection: psycopg.Connection[Any]) -> dict[Line, str]:
+def confirmed(connection: Database) -> dict[Line, str]:
     """What counts as told."""
     return {
-        Line(row["slug"], row["identity_value"], row["key"]): _says(row["key"], row["confirmed"])
+        Line(row["slug"], row["identity_value"], row["key"]): says(row["key"], row["confirmed"])
         for row in _rows(connection, _TOLD)
     }
 
 
-def wanted(connection: psycopg.Connection[Any], destinations: Iterable[str], known: Iterable[Line]) -> dict[Line, str]:
+def wanted(connection: Database, destinations: Iterable[str], known: Iterable[Line]) -> dict[Line, str]:
     """What is true, of everybody who has a value; and that they have none, of those others that are `known`.
 
     Who never had a value hears nothing, and so isn't here.
@@ -187,11 +148,11 @@ def wanted(connection: psycopg.Connection[Any], destinations: Iterable[str], kno
     for line in {*lines, *known}:
         value = values.get((line.subject, line.identity), ...)
         nothing = f"{line.subject} = {_NOTHING.get(line.subject, _NO_MEMBER)}"
-        found[line] = nothing if value is ... else _says(line.subject, value)
+        found[line] = nothing if value is ... else says(line.subject, value)
     return found
 
 
-def succeeded(connection: psycopg.Connection[Any]) -> set[str]:
+def succeeded(connection: Database) -> set[str]:
     """User ids of people who have an email by now: in the destination both are one user."""
     rows = _rows(
         connection,
@@ -201,7 +162,7 @@ def succeeded(connection: psycopg.Connection[Any]) -> set[str]:
     return {row["value"] for row in rows}
 
 
-def untrue(connection: psycopg.Connection[Any], people: Iterable[Person], keys: Sequence[str]) -> list[str]:
+def untrue(connection: Database, people: Iterable[Person], keys: Sequence[str]) -> list[str]:
     """Where snapshots differ from what the people's calls come to."""
     values: dict[str, dict[str, Any]] = {}
     for row in _rows(connection, _VALUES):
@@ -216,10 +177,6 @@ def untrue(connection: psycopg.Connection[Any], people: Iterable[Person], keys: 
     return found
 
 
-def _says(key: str, value: Any) -> str:
-    return f"{key} = {orjson.dumps(value).decode()}"
-
-
-def _rows(connection: psycopg.Connection[Any], statement: str) -> list[dict[str, Any]]:
+def _rows(connection: Database, statement: str) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement).fetchall()  # type: ignore[arg-type]
+        return cursor.execute(statement).fetchall()
