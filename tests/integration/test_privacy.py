@@ -29,6 +29,7 @@ from engage_sync.reports import privacy as reports
 from engage_sync.sandbox.options import Options
 from engage_sync.sandbox.server import SandboxServer
 from engage_sync.settings import Settings
+from engage_sync.snapshots import readback
 from engage_sync.sync import erasing, ingest, privacy, replaying
 from engage_sync.sync.ingest import ImportOptions
 from engage_sync.sync.privacy import Outcome
@@ -466,6 +467,22 @@ def test_what_a_computation_wrote_that_saw_them_is_found_when_it_ends(shop: Shop
     shop.deliver()
     assert mentions(shop.engine, *ANN_S) == []
     assert shop.rows("SELECT count(*) FROM suppressed_profiles") == [(0,)]
+
+
+def test_what_a_destination_said_of_them_before_is_not_taken_up_afterwards(shop: Shop) -> None:
+    """Read back while they were still known, adopted when they weren't."""
+    shop.send(*ann(), *bob())
+    shop.resolve()
+    people = [readback.Identity(ANN, "email"), readback.Identity("bob@y.io", "email")]
+    ((definition,),) = shop.rows("SELECT id FROM definitions")
+    with shop.engine.begin() as connection:
+        found = readback.standings(connection, 1, [definition], people, user_id_once=False)
+    forget(shop, ANN)
+    with shop.engine.begin() as connection:
+        held = [(each, "true") for each in found]
+        adopted = readback.adopt(connection, 1, definition, ["identify", "track"], held)
+    assert list(adopted) == [people[1]]
+    assert not [table for table, _ in mentions(shop.engine, ANN) if table not in ("messages", "dead_letters")]
 
 
 def test_a_call_that_is_being_resolved_in_the_same_moment_is_forgotten_with_the_rest(shop: Shop) -> None:
