@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection, text
 
 from engage_sync import waiting
+from engage_sync.delivery.apart import Apart
 from engage_sync.delivery.claiming import Claimed, Claiming
 from engage_sync.delivery.roads import Roads
 from engage_sync.delivery.transactions import PASSING, Transactions, why
@@ -60,7 +61,10 @@ class Limits:
 
 
 class Feeding:
-    """For one line. `begin` is given each claimed lane; `claimed` hears that something could be, and by which probe."""
+    """For one line. `begin` is given each claimed lane; `claimed` hears that something could be, and by which probe.
+
+    While it keeps `apart` nothing is claimed but probes.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Feeding:
         limits: Limits,
         transactions: Transactions,
         roads: Roads,
+        apart: Apart,
         *,
         begin: Callable[[Lane], None],
         claimed: Callable[[Kind | None], None],
@@ -80,6 +85,7 @@ class Feeding:
         self._limits = limits
         self._transactions = transactions
         self._roads = roads
+        self._apart = apart
         self._begin = begin
         self._claimed = claimed
         self._claiming = Claiming(
@@ -124,6 +130,10 @@ class Feeding:
         self._wake_up.clear()
         longest = POLL * (0.8 + 0.2 * random.random())
         try:
+            if self._apart:
+                await self._probe()
+                await waiting.first(self._wake_up, stop, seconds=longest)
+                return
             most = self._claiming.most(len(self.in_hand))
             paced = self._yielding.most(time.monotonic()) if most else None
             if most and paced != 0:
@@ -141,10 +151,16 @@ class Feeding:
             return
         await waiting.first(self._wake_up, stop, seconds=longest)
 
-    async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
+    async def _probe(self) -> None:
+        """Find out with one lane whether anything gets through again: when it is time, or for all if it is held."""
+        is_due = self._apart.is_due(time.monotonic())
+        await self._claim(1 if is_due else 0, is_own_probe=True)
+
+    async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH, *, is_own_probe: bool = False) -> int:
         """Claim lanes and begin with each; returns how many there were."""
+        patience = outages.FIRST_PAUSE if is_own_probe else 0.0
         claimed, held = await asyncio.shield(
-            self._transactions.run(lambda connection: self._take(connection, limit, last), durable=False)
+            self._transactions.run(lambda connection: self._take(connection, limit, last, patience), durable=False)
         )
         now = time.monotonic()
         lanes = [Lane(each.profile_id, each.priority, deque(each.messages), now - each.late) for each in claimed.lanes]
@@ -153,8 +169,10 @@ class Feeding:
         self._roads.look(claimed.waiting, self.in_hand)
         if lanes:
             self._claimed(held)
+            if is_own_probe and held is None:
+                self._apart.probed(now)
         for number, lane in enumerate(lanes, start=1):
-            lane.is_probe = held is not None
+            lane.is_probe = is_own_probe or held is not None
             if before := claimed.last.get(lane.profile_id):
                 lane.in_bulk = before.in_bulk
                 lane.settles_at = now + before.rest if before.in_bulk else 0.0
@@ -164,10 +182,10 @@ class Feeding:
         self._claiming.learn(lanes, last)
         return len(lanes)
 
-    def _take(self, connection: Connection, limit: int, last: Priority) -> tuple[Claimed, Kind | None]:
+    def _take(self, connection: Connection, limit: int, last: Priority, patience: float) -> tuple[Claimed, Kind | None]:
         """What may go now; or one lane of a destination that is held, for what it says, when it is time for a probe."""
-        claimed = self._claiming.claim(connection, limit, last)
-        held = None if claimed.lanes else outages.take_probe(connection, self._destination_id)
+        claimed = self._claiming.claim(connection, limit, last) if limit else Claimed([], {}, {})
+        held = None if claimed.lanes else outages.take_probe(connection, self._destination_id, patience=patience)
         if held is not None:
             claimed = self._claiming.claim(connection, 1, Priority.FIRST_PUSH, is_probe=True)
         return claimed, held

@@ -15,6 +15,7 @@ from typing import assert_never
 import structlog
 
 from engage_sync.delivery import retry
+from engage_sync.delivery.apart import Apart
 from engage_sync.delivery.circuit import Refusal
 from engage_sync.delivery.cleaning import Cleaning
 from engage_sync.delivery.coalescing import Coalescing
@@ -88,13 +89,17 @@ class Line:
         self._settler = Settler(
             worker_id, destination_id, destination.slug, limits.request_timeout, transactions, self._on_flushed
         )
+        self._apart = Apart()
         self._standing = Standing(
             destination_id,
             destination.slug,
+            worker_id,
+            self._apart,
             also=self._settler.also,
             clean=self._cleaning.text,
             convict=lambda refusal: self._fail(refusal.job, refusal.reason, refusal.answer),
             take_back=self._take_back,
+            give_back=self._give_back,
         )
         self._feeding = Feeding(
             destination,
@@ -103,6 +108,7 @@ class Line:
             limits,
             transactions,
             self._roads,
+            self._apart,
             begin=self._advance,
             claimed=self._standing.claimed,
         )
@@ -147,7 +153,7 @@ class Line:
 
     def _advance(self, lane: Lane) -> None:
         """Go on with the lane's next message; give the lane back after the last one."""
-        while lane.messages and not self._closing:
+        while lane.messages and not self._closing and (lane.is_probe or not self._apart):
             message = lane.messages.popleft()
             if message.is_suppressed:
                 self._settler.settle(Taken(message=message, withheld=True))
@@ -243,6 +249,11 @@ class Line:
         lane.due_at = refusal.job.database_clock(clock) + timedelta(seconds=_REFUSED_AGAIN_AFTER)
         lane.wake_at = clock + _REFUSED_AGAIN_AFTER
         self._settler.leave(lane)
+
+    def _give_back(self) -> None:
+        """What waits for its turn is for whoever gets through."""
+        for pacer in self._pacers.values():
+            pacer.give_back()
 
     def _delivered(self, job: Job) -> None:
         if job.number + 1 < len(job.requests):
