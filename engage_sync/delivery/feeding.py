@@ -31,11 +31,18 @@ POLL = 1.0
 # The loop has requests to send at their slots: rendering a claim lets go of it every so many lanes.
 _LANES_AT_ONCE = 50
 _DATABASE_RETRY = 1.0
+# For whom a destination is to forget later than this, nobody waits till the outbox is empty.
+_LONGEST_LINE = 600.0
 
 _IS_WAITING = text(
     """
     SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination
-                     AND (CAST(:only AS bigint) IS NULL OR profile_id = CAST(:only AS bigint)))
+                     AND (CAST(:only AS bigint) IS NULL OR profile_id = CAST(:only AS bigint))
+                     -- A line of people to be forgotten may last for days.
+                     AND (due_at <= clock_timestamp() + CAST(:longest AS float8) * interval '1 second' OR NOT EXISTS (
+                       SELECT FROM messages WHERE messages.profile_id = lanes.profile_id
+                         AND messages.destination_id = lanes.destination_id AND call_type = 'forget'
+                     )))
        AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
        AND NOT EXISTS (
          SELECT FROM outages WHERE destination_id = :destination AND until IS NULL
@@ -121,7 +128,7 @@ class Feeding:
     async def until_empty(self, stop: asyncio.Event) -> None:
         """Claim until nothing waits, retries included. What a paused destination keeps isn't waited for.
 
-        Nor what one keeps that is held, for longer than a message would be tried.
+        Nor what one keeps that is held, for longer than a message would be tried; nor who is to be forgotten later.
         """
         while not stop.is_set() and (self.in_hand or await self._is_waiting()):
             await self._claim_or_wait(stop)
@@ -196,6 +203,7 @@ class Feeding:
                 "destination": self._destination_id,
                 "only": self._limits.only,
                 "patience": self._limits.retry_for,
+                "longest": _LONGEST_LINE,
             }
             return bool(connection.execute(_IS_WAITING, given).scalar_one())
 

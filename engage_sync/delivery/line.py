@@ -29,6 +29,7 @@ from engage_sync.delivery.settler import Flushed, Settler
 from engage_sync.delivery.standing import Standing
 from engage_sync.delivery.transactions import Transactions
 from engage_sync.delivery.transport import Transport
+from engage_sync.delivery.turns import Turns
 from engage_sync.delivery.work import Job, Lane, Parcel
 from engage_sync.destinations.allowing import EVERYBODY, Allowed
 from engage_sync.destinations.protocol import (
@@ -42,6 +43,7 @@ from engage_sync.destinations.protocol import (
     Unauthorized,
     Unclear,
 )
+from engage_sync.messages.forwarded import FORGET
 from engage_sync.messages.render import Sender, render
 from engage_sync.outbox import destinations_table
 from engage_sync.outbox.settle import Failed, Postponed, Taken, Unsent
@@ -90,6 +92,7 @@ class Line:
             worker_id, destination_id, destination.slug, limits.request_timeout, transactions, self._on_flushed
         )
         self._apart = Apart()
+        self._turns = Turns()
         self._standing = Standing(
             destination_id,
             destination.slug,
@@ -172,6 +175,11 @@ class Line:
                     reason = self._cleaning.text(refused.sentence)
                     self._settler.settle(Failed(message=message, reason=reason, request={"call": call}))
                 case requests:
+                    if message.call_type == FORGET and not lane.is_probe:
+                        rate = self._destination.budgets[requests[0].budget]
+                        lane.wake_at = self._turns.wait_until(lane, rate, time.monotonic())
+                        if lane.wake_at is not None:
+                            break
                     job = self._coalescing.job(lane, message, requests)
                     if self._roads.must_wait(job, time.monotonic()):
                         lane.wake_at = lane.settles_at
@@ -256,6 +264,8 @@ class Line:
             pacer.give_back()
 
     def _delivered(self, job: Job) -> None:
+        if job.message.call_type == FORGET:
+            self._turns.delivered()
         if job.number + 1 < len(job.requests):
             job.number += 1
             self._pacers[job.request.budget].add(job)
@@ -266,6 +276,12 @@ class Line:
     def _retry(self, job: Job, outcome: Retry, answer: Answer | None) -> None:
         assert job.started is not None
         clock = time.monotonic()
+        if outcome.is_throttled and job.message.call_type == FORGET:
+            # The limit of a day, perhaps: nobody is given up for that.
+            self._unsend(job)
+            job.lane.wake_at = self._turns.throttled(clock, outcome.after)
+            self._settler.leave(job.lane)
+            return
         decision = retry.decide(
             attempts=job.started.attempts,
             first_started_at=job.started.first_started_at,
@@ -337,6 +353,7 @@ class Line:
             if not lane.settling:
                 self._advance(lane)
         self._coalescing.ended({lane.profile_id for lane in flushed.released} - flushed.waiting)
+        self._turns.left(flushed.released)
         self._feeding.released(flushed.released, flushed.waiting)
         if not self._feeding.in_hand:
             self._emptied.set()

@@ -13,6 +13,7 @@ from engage_sync.delivery.apart import Apart
 from engage_sync.delivery.circuit import Circuit, Refusal, Suspects, Trouble
 from engage_sync.delivery.exchange import Ended
 from engage_sync.destinations.protocol import Delivered, Retry
+from engage_sync.messages.forwarded import FORGET
 from engage_sync.outbox import budget, outages
 from engage_sync.outbox.outages import Kind
 
@@ -72,7 +73,8 @@ class Standing:
         """A request ended, that drew on this budget."""
         now = time.monotonic()
         for each in ended:
-            self._circuit.note(each.job.lane.profile_id, each.outcome, now)
+            if not _is_of_a_day(each):
+                self._circuit.note(each.job.lane.profile_id, each.outcome, now)
         if any(isinstance(each.outcome, Retry) and each.outcome.is_throttled for each in ended):
             self._also(lambda connection: self._lower(connection, budget_name))
         self._probed([each for each in ended if each.job.lane.is_probe], now)
@@ -102,7 +104,10 @@ class Standing:
 
     def _probed(self, ended: Sequence[Ended], now: float) -> None:
         """Probes ended."""
-        if any(self._circuit.shows_life(each.outcome) for each in ended):
+        if any(
+            self._circuit.shows_life(each.outcome) or (_is_of_a_day(each) and self._circuit.held is Kind.FAILING)
+            for each in ended
+        ):
             self._circuit.released()
             if (seconds := self._apart.end(now)) is not None:
                 log.info("reached_again", destination=self._slug, seconds=round(seconds, 1))
@@ -149,3 +154,9 @@ class Standing:
         share = budget.lower(connection, self._destination_id, budget_name)
         if share is not None:
             log.warning("rate_lowered", destination=self._slug, budget=budget_name, share=round(share, 3))
+
+
+def _is_of_a_day(ended: Ended) -> bool:
+    """Whether it says that enough people were forgotten for now: that lives, and takes all else."""
+    is_throttled = isinstance(ended.outcome, Retry) and ended.outcome.is_throttled
+    return is_throttled and ended.job.message.call_type == FORGET
