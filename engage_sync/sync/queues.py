@@ -16,7 +16,7 @@ _UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """So many identifiers stand in it; the last one's turn is so many seconds from now, if the destination takes them."""
+    """So many identifiers stand in it; the turn of the last is so many seconds from now, if nothing is in the way."""
 
     destination: str
     waiting: int
