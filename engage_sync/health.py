@@ -22,7 +22,7 @@ from engage_sync.ingest import volumes
 from engage_sync.outbox import budget, forgetting, outages
 from engage_sync.profiles import privacy, suppression
 from engage_sync.settings import Settings, environment_of
-from engage_sync.sync import erasing, guarding
+from engage_sync.sync import erasing, guarding, queues
 
 _UNKNOWN = text(
     """
@@ -82,7 +82,7 @@ def examine(settings: Settings) -> list[Finding]:
     try:
         engine = database.create_engine(database.database_url(settings), application="engage-sync doctor")
         with engine.connect() as connection:
-            findings.extend(_database(connection, settings))
+            findings.extend(_database(connection, settings, workspace))
             if workspace and _schema(connection).ok:
                 findings.extend(_inputs(connection, workspace))
         engine.dispose()
@@ -118,7 +118,7 @@ def _disk(settings: Settings) -> Finding:
     return Finding(check="disk", ok=free >= _LEAST_FREE, detail=detail)
 
 
-def _database(connection: Connection, settings: Settings) -> list[Finding]:
+def _database(connection: Connection, settings: Settings, workspace: Workspace | None) -> list[Finding]:
     number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
     revision = migrate.current_revision(connection)
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
@@ -171,7 +171,7 @@ def _database(connection: Connection, settings: Settings) -> list[Finding]:
         )
         for row in connection.execute(_UNKNOWN)
     )
-    return [*found, *_privacy(connection, settings)]
+    return [*found, *_privacy(connection, settings, workspace)]
 
 
 def _schema(connection: Connection) -> Finding:
@@ -197,7 +197,7 @@ def _old_processes(connection: Connection, revision: str | None) -> Iterator[Fin
         )
 
 
-def _privacy(connection: Connection, settings: Settings) -> list[Finding]:
+def _privacy(connection: Connection, settings: Settings, workspace: Workspace | None) -> list[Finding]:
     """What is left of people who were to be forgotten, and whether they would be known again."""
     key = settings.privacy_key.get_secret_value().encode() if settings.privacy_key is not None else b""
     where = "half of it in ENGAGE_SYNC_PRIVACY_KEY" if key else "all of it in the database"
@@ -206,8 +206,12 @@ def _privacy(connection: Connection, settings: Settings) -> list[Finding]:
         found = [Finding(check="privacy key", ok=True, detail=where)]
     except errors.UsageError as wrong:
         found = [Finding(check="privacy key", ok=False, detail=str(wrong))]
+    configured = {config.slug: registry.build(config) for config in (workspace.destinations if workspace else ())}
+    lines = queues.lines(connection, configured)
     for each in forgetting.still_open(connection):
         detail = f"{each.waiting:,} identifiers wait to be forgotten there"
+        if each.destination in lines:
+            detail += f" ({lines[each.destination].lasting} at its limits)"
         if each.is_paused:
             detail += f", and it is paused: engage-sync resume {each.destination}"
         if each.refused:

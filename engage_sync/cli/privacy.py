@@ -17,7 +17,7 @@ from engage_sync.cli.app import Json, Limit, current
 from engage_sync.profiles.identifiers import EMAIL, USER_ID, Identifier
 from engage_sync.reports import privacy as reports
 from engage_sync.runtime import Runtime
-from engage_sync.sync import erasing
+from engage_sync.sync import erasing, queues
 from engage_sync.sync import privacy as use_case
 
 _MOST = 100_000
@@ -156,6 +156,7 @@ def privacy(
         ids = None if of is None else use_case.concerning(connection, runtime.context, use_case.parse(of))
         found = reports.recorded(connection, ids=ids, limit=limit if json else limit or 50)
         dropped = reports.dropped_calls(connection)
+        lines = queues.lines(connection, runtime.destinations()) if of is None and not json else {}
     if json:
         output.json([each.document() for each in found])
         return
@@ -164,6 +165,8 @@ def privacy(
         {"id": "id", "kind": "kind", "asked_at": "asked at", "asked_by": "by", "was_known": "known", "status": "status",
          "rows": "rows deleted", "withdrawn": "withdrawn", "destinations": "destinations"},
     )  # fmt: skip
+    for line in lines.values():
+        output.say(f"{line.destination}: {line.waiting:,} identifiers wait, {line.lasting} at its limits.")
     if of is None and dropped:
         output.say(f"Calls of suppressed people that were dropped: {dropped:,}.")
 

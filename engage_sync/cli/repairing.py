@@ -137,6 +137,8 @@ def _show(found: list[reconciling.Comparison], order: reconciling.Order) -> None
         return
     columns = {"key": "definition", "checked": "checked", "equal": "equal", "different": "different",
                "missing": "missing", "open": "open", "unread": "unread"}  # fmt: skip
+    if any(each.suppressed for each in found):
+        columns |= {"suppressed": "suppressed"}
     if order.repair:
         columns |= {"repaired": "repaired", "messages": "messages"}
     if order.adopt:
@@ -159,9 +161,13 @@ def _explain(found: list[reconciling.Comparison], order: reconciling.Order) -> N
         output.say("open: something waits for them or isn't known, so there is nothing to compare yet.")
     if any(each.unread for each in found):
         output.say("unread: the destination didn't say what it holds of them.")
+    if any(each.suppressed for each in found):
+        output.say("suppressed: left out, as nobody asks about these people.")
     if any(each.drifted for each in found):
         output.say("To tell them again what is true, add --repair (and --all for everybody).")
     if any(each.messages for each in found):
         output.say(_SEND)
-    if order.sample is not None and not any(each.checked or each.adopted or each.open for each in found):
+    if order.sample is not None and not any(
+        each.checked or each.adopted or each.open or each.suppressed for each in found
+    ):
         output.say("Nobody was told anything yet.")

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection, text
 
 from engage_sync import waiting
+from engage_sync.delivery.apart import Apart
 from engage_sync.delivery.claiming import Claimed, Claiming
 from engage_sync.delivery.roads import Roads
 from engage_sync.delivery.transactions import PASSING, Transactions, why
@@ -30,11 +31,18 @@ POLL = 1.0
 # The loop has requests to send at their slots: rendering a claim lets go of it every so many lanes.
 _LANES_AT_ONCE = 50
 _DATABASE_RETRY = 1.0
+# For whom a destination is to forget later than this, nobody waits till the outbox is empty.
+_LONGEST_LINE = 600.0
 
 _IS_WAITING = text(
     """
     SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination
-                     AND (CAST(:only AS bigint) IS NULL OR profile_id = CAST(:only AS bigint)))
+                     AND (CAST(:only AS bigint) IS NULL OR profile_id = CAST(:only AS bigint))
+                     -- A line of people to be forgotten may last for days.
+                     AND (due_at <= clock_timestamp() + CAST(:longest AS float8) * interval '1 second' OR NOT EXISTS (
+                       SELECT FROM messages WHERE messages.profile_id = lanes.profile_id
+                         AND messages.destination_id = lanes.destination_id AND call_type = 'forget'
+                     )))
        AND EXISTS (SELECT FROM destinations WHERE id = :destination AND paused_at IS NULL)
        AND NOT EXISTS (
          SELECT FROM outages WHERE destination_id = :destination AND until IS NULL
@@ -60,7 +68,10 @@ class Limits:
 
 
 class Feeding:
-    """For one line. `begin` is given each claimed lane; `claimed` hears that something could be, and by which probe."""
+    """For one line. `begin` is given each claimed lane; `claimed` hears that something could be, and by which probe.
+
+    While it keeps `apart` nothing is claimed but probes.
+    """
 
     def __init__(
         self,
@@ -70,6 +81,7 @@ class Feeding:
         limits: Limits,
         transactions: Transactions,
         roads: Roads,
+        apart: Apart,
         *,
         begin: Callable[[Lane], None],
         claimed: Callable[[Kind | None], None],
@@ -80,6 +92,7 @@ class Feeding:
         self._limits = limits
         self._transactions = transactions
         self._roads = roads
+        self._apart = apart
         self._begin = begin
         self._claimed = claimed
         self._claiming = Claiming(
@@ -115,7 +128,7 @@ class Feeding:
     async def until_empty(self, stop: asyncio.Event) -> None:
         """Claim until nothing waits, retries included. What a paused destination keeps isn't waited for.
 
-        Nor what one keeps that is held, for longer than a message would be tried.
+        Nor what one keeps that is held, for longer than a message would be tried; nor who is to be forgotten later.
         """
         while not stop.is_set() and (self.in_hand or await self._is_waiting()):
             await self._claim_or_wait(stop)
@@ -124,6 +137,10 @@ class Feeding:
         self._wake_up.clear()
         longest = POLL * (0.8 + 0.2 * random.random())
         try:
+            if self._apart:
+                await self._probe()
+                await waiting.first(self._wake_up, stop, seconds=longest)
+                return
             most = self._claiming.most(len(self.in_hand))
             paced = self._yielding.most(time.monotonic()) if most else None
             if most and paced != 0:
@@ -141,10 +158,16 @@ class Feeding:
             return
         await waiting.first(self._wake_up, stop, seconds=longest)
 
-    async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH) -> int:
+    async def _probe(self) -> None:
+        """Find out with one lane whether anything gets through again: when it is time, or for all if it is held."""
+        is_due = self._apart.is_due(time.monotonic())
+        await self._claim(1 if is_due else 0, is_own_probe=True)
+
+    async def _claim(self, limit: int, last: Priority = Priority.FIRST_PUSH, *, is_own_probe: bool = False) -> int:
         """Claim lanes and begin with each; returns how many there were."""
+        patience = outages.FIRST_PAUSE if is_own_probe else 0.0
         claimed, held = await asyncio.shield(
-            self._transactions.run(lambda connection: self._take(connection, limit, last), durable=False)
+            self._transactions.run(lambda connection: self._take(connection, limit, last, patience), durable=False)
         )
         now = time.monotonic()
         lanes = [Lane(each.profile_id, each.priority, deque(each.messages), now - each.late) for each in claimed.lanes]
@@ -153,8 +176,10 @@ class Feeding:
         self._roads.look(claimed.waiting, self.in_hand)
         if lanes:
             self._claimed(held)
+            if is_own_probe and held is None:
+                self._apart.probed(now)
         for number, lane in enumerate(lanes, start=1):
-            lane.is_probe = held is not None
+            lane.is_probe = is_own_probe or held is not None
             if before := claimed.last.get(lane.profile_id):
                 lane.in_bulk = before.in_bulk
                 lane.settles_at = now + before.rest if before.in_bulk else 0.0
@@ -164,10 +189,10 @@ class Feeding:
         self._claiming.learn(lanes, last)
         return len(lanes)
 
-    def _take(self, connection: Connection, limit: int, last: Priority) -> tuple[Claimed, Kind | None]:
+    def _take(self, connection: Connection, limit: int, last: Priority, patience: float) -> tuple[Claimed, Kind | None]:
         """What may go now; or one lane of a destination that is held, for what it says, when it is time for a probe."""
-        claimed = self._claiming.claim(connection, limit, last)
-        held = None if claimed.lanes else outages.take_probe(connection, self._destination_id)
+        claimed = self._claiming.claim(connection, limit, last) if limit else Claimed([], {}, {})
+        held = None if claimed.lanes else outages.take_probe(connection, self._destination_id, patience=patience)
         if held is not None:
             claimed = self._claiming.claim(connection, 1, Priority.FIRST_PUSH, is_probe=True)
         return claimed, held
@@ -178,6 +203,7 @@ class Feeding:
                 "destination": self._destination_id,
                 "only": self._limits.only,
                 "patience": self._limits.retry_for,
+                "longest": _LONGEST_LINE,
             }
             return bool(connection.execute(_IS_WAITING, given).scalar_one())
 

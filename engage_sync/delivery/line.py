@@ -15,6 +15,7 @@ from typing import assert_never
 import structlog
 
 from engage_sync.delivery import retry
+from engage_sync.delivery.apart import Apart
 from engage_sync.delivery.circuit import Refusal
 from engage_sync.delivery.cleaning import Cleaning
 from engage_sync.delivery.coalescing import Coalescing
@@ -28,6 +29,7 @@ from engage_sync.delivery.settler import Flushed, Settler
 from engage_sync.delivery.standing import Standing
 from engage_sync.delivery.transactions import Transactions
 from engage_sync.delivery.transport import Transport
+from engage_sync.delivery.turns import Turns
 from engage_sync.delivery.work import Job, Lane, Parcel
 from engage_sync.destinations.allowing import EVERYBODY, Allowed
 from engage_sync.destinations.protocol import (
@@ -41,6 +43,7 @@ from engage_sync.destinations.protocol import (
     Unauthorized,
     Unclear,
 )
+from engage_sync.messages.forwarded import FORGET
 from engage_sync.messages.render import Sender, render
 from engage_sync.outbox import destinations_table
 from engage_sync.outbox.settle import Failed, Postponed, Taken, Unsent
@@ -88,13 +91,18 @@ class Line:
         self._settler = Settler(
             worker_id, destination_id, destination.slug, limits.request_timeout, transactions, self._on_flushed
         )
+        self._apart = Apart()
+        self._turns = Turns()
         self._standing = Standing(
             destination_id,
             destination.slug,
+            worker_id,
+            self._apart,
             also=self._settler.also,
             clean=self._cleaning.text,
             convict=lambda refusal: self._fail(refusal.job, refusal.reason, refusal.answer),
             take_back=self._take_back,
+            give_back=self._give_back,
         )
         self._feeding = Feeding(
             destination,
@@ -103,6 +111,7 @@ class Line:
             limits,
             transactions,
             self._roads,
+            self._apart,
             begin=self._advance,
             claimed=self._standing.claimed,
         )
@@ -147,7 +156,7 @@ class Line:
 
     def _advance(self, lane: Lane) -> None:
         """Go on with the lane's next message; give the lane back after the last one."""
-        while lane.messages and not self._closing:
+        while lane.messages and not self._closing and (lane.is_probe or not self._apart):
             message = lane.messages.popleft()
             if message.is_suppressed:
                 self._settler.settle(Taken(message=message, withheld=True))
@@ -166,6 +175,11 @@ class Line:
                     reason = self._cleaning.text(refused.sentence)
                     self._settler.settle(Failed(message=message, reason=reason, request={"call": call}))
                 case requests:
+                    if message.call_type == FORGET and not lane.is_probe:
+                        rate = self._destination.budgets[requests[0].budget]
+                        lane.wake_at = self._turns.wait_until(lane, rate, time.monotonic())
+                        if lane.wake_at is not None:
+                            break
                     job = self._coalescing.job(lane, message, requests)
                     if self._roads.must_wait(job, time.monotonic()):
                         lane.wake_at = lane.settles_at
@@ -244,7 +258,14 @@ class Line:
         lane.wake_at = clock + _REFUSED_AGAIN_AFTER
         self._settler.leave(lane)
 
+    def _give_back(self) -> None:
+        """What waits for its turn is for whoever gets through."""
+        for pacer in self._pacers.values():
+            pacer.give_back()
+
     def _delivered(self, job: Job) -> None:
+        if job.message.call_type == FORGET:
+            self._turns.delivered()
         if job.number + 1 < len(job.requests):
             job.number += 1
             self._pacers[job.request.budget].add(job)
@@ -255,6 +276,12 @@ class Line:
     def _retry(self, job: Job, outcome: Retry, answer: Answer | None) -> None:
         assert job.started is not None
         clock = time.monotonic()
+        if outcome.is_throttled and job.message.call_type == FORGET:
+            # The limit of a day, perhaps: nobody is given up for that.
+            self._unsend(job)
+            job.lane.wake_at = self._turns.throttled(clock, outcome.after)
+            self._settler.leave(job.lane)
+            return
         decision = retry.decide(
             attempts=job.started.attempts,
             first_started_at=job.started.first_started_at,
@@ -326,6 +353,7 @@ class Line:
             if not lane.settling:
                 self._advance(lane)
         self._coalescing.ended({lane.profile_id for lane in flushed.released} - flushed.waiting)
+        self._turns.left(flushed.released)
         self._feeding.released(flushed.released, flushed.waiting)
         if not self._feeding.in_hand:
             self._emptied.set()

@@ -116,11 +116,15 @@ class Pacer:
             self._ready.put_first(*parcels)
             self._more.set()
 
+    def give_back(self) -> None:
+        """Refuse what waits for its turn."""
+        for job in self._ready.clear():
+            self._refuse(job)
+
     def close(self) -> None:
         """Start nothing more. What is scheduled is still sent."""
         self._closing = True
-        for job in self._ready.clear():
-            self._refuse(job)
+        self.give_back()
 
     async def run(self) -> None:
         """Until cancelled; requests under way end with it."""

@@ -157,6 +157,10 @@ class Destination(Protocol):
         """Requests a second for each budget that a request may name."""
 
     @property
+    def daily_limits(self) -> Mapping[str, int]:
+        """Requests in 24 hours, for those of the budgets that are limited so, too."""
+
+    @property
     def bulk(self) -> Bulk | None:
         """How requests are joined; None where each goes by itself."""
 

@@ -88,7 +88,8 @@ _ASK = text(
              greatest(clock_timestamp() + min(seconds) * interval '1 second', max(not_before))
       FROM asking GROUP BY profile_id, destination_id ORDER BY profile_id, destination_id
       ON CONFLICT (profile_id, destination_id) DO UPDATE
-      SET priority = least(lanes.priority, excluded.priority), due_at = excluded.due_at
+      -- What else waited in it is withdrawn.
+      SET priority = excluded.priority, due_at = excluded.due_at
     )
     INSERT INTO messages (destination_id, profile_id, identity_type, identity_value, call_type, value, call, as_of,
                           started_at)
@@ -97,6 +98,12 @@ _ASK = text(
     """
 )
 _WAITING = text("SELECT destination_id, count(*) FROM privacy_answers WHERE status = 'waiting' GROUP BY destination_id")
+_TAKEN = text(
+    """
+    SELECT destination_id, count(*) FROM privacy_answers
+    WHERE status = 'taken' AND answered_at > clock_timestamp() - interval '1 day' GROUP BY destination_id
+    """
+)
 
 
 def ask(connection: Connection, asked: Sequence[Asking], withdrawn: Withdrawn) -> None:
@@ -130,7 +137,8 @@ def ask(connection: Connection, asked: Sequence[Asking], withdrawn: Withdrawn) -
             "started": [withdrawn.under_way.get(place) for place in places],
             "due": [not_before.get(place) for place in places],
             "seconds": [each.seconds for each in asked],
-            "priority": int(Priority.REALTIME),
+            # Days at the destination's rate: not before what somebody waits for, nor behind a first push.
+            "priority": int(Priority.TICK),
         },
     )
     channels.notify(connection, channels.OUTBOX)
@@ -156,6 +164,11 @@ def note(connection: Connection, not_asked: Sequence[NotAsked]) -> None:
 def waiting(connection: Connection) -> dict[int, int]:
     """How many are to be forgotten by each destination and aren't yet."""
     return {row[0]: row[1] for row in connection.execute(_WAITING)}
+
+
+def taken_within_a_day(connection: Connection) -> dict[int, int]:
+    """How many each destination has forgotten in the last 24 hours."""
+    return {row[0]: row[1] for row in connection.execute(_TAKEN)}
 
 
 _SENT_IN_BULK = text(
@@ -244,12 +257,12 @@ def answers(connection: Connection, requests: Sequence[int]) -> list[Answer]:
 
 _OPEN = text(
     """
-    SELECT destinations.slug, destinations.paused_at IS NOT NULL AS is_paused,
+    SELECT destinations.id, destinations.slug, destinations.paused_at IS NOT NULL AS is_paused,
            count(*) FILTER (WHERE status = 'waiting') AS waiting, count(*) FILTER (WHERE status = 'refused') AS refused,
            min(asked_at) AS since
     FROM privacy_answers JOIN destinations ON destinations.id = destination_id
     WHERE status IN ('waiting', 'refused')
-    GROUP BY destinations.slug, destinations.paused_at ORDER BY destinations.slug
+    GROUP BY destinations.id ORDER BY destinations.slug
     """
 )
 
@@ -259,6 +272,7 @@ class Open:
     """How many identifiers a destination has still to forget, or refused to."""
 
     destination: str
+    destination_id: int
     is_paused: bool
     waiting: int
     refused: int
@@ -267,6 +281,12 @@ class Open:
 def still_open(connection: Connection) -> list[Open]:
     """By destination, those with something open."""
     return [
-        Open(destination=row.slug, is_paused=row.is_paused, waiting=row.waiting, refused=row.refused)
+        Open(
+            destination=row.slug,
+            destination_id=row.id,
+            is_paused=row.is_paused,
+            waiting=row.waiting,
+            refused=row.refused,
+        )
         for row in connection.execute(_OPEN)
     ]

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from engage_sync.database import channels, pipeline
 
 # The first probe comes so many seconds after the opening; each further one waits twice as long, up to the longest.
+# Whoever failed to get through leaves each probe for so long to others, who may.
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
 _REASON_CHARACTERS = 500
@@ -57,7 +58,8 @@ _PROBE = text(
     SET probes = probes + 1,
         probe_at = clock_timestamp() + interval '1 second' *
           least(CAST(:longest AS float8), CAST(:pause AS float8) * power(2, least(probes + 1, 20)))
-    WHERE destination_id = :destination AND until IS NULL AND probe_at <= clock_timestamp()
+    WHERE destination_id = :destination AND until IS NULL
+      AND probe_at <= clock_timestamp() - CAST(:patience AS float8) * interval '1 second'
       AND EXISTS (SELECT FROM lanes WHERE lanes.destination_id = :destination AND lanes.worker_id IS NULL
                     AND lanes.due_at <= statement_timestamp())
     RETURNING kind
@@ -67,6 +69,14 @@ _CLOSE = text(
     """
     UPDATE outages SET until = clock_timestamp() WHERE destination_id = :destination AND until IS NULL
     RETURNING extract(epoch FROM until - since)::float8 AS seconds
+    """
+)
+# A worker that gets through has lanes in hand while there is anything to send.
+_OTHERS_SEND = text(
+    """
+    SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination AND worker_id IS NOT NULL
+                     AND worker_id <> :worker)
+       AND NOT EXISTS (SELECT FROM outages WHERE destination_id = :destination AND until IS NULL) AS send
     """
 )
 _HURRY = text("UPDATE outages SET probe_at = clock_timestamp(), probes = 0 WHERE until IS NULL")
@@ -88,16 +98,32 @@ def time_held(destination: str, since: str, now: str) -> str:
 
 
 def begin(connection: Connection, destination_id: int, kind: Kind, reason: str, *, ago: float) -> bool:
-    """Hold a destination to which nothing got through since `ago` seconds; say whether it wasn't held already."""
+    """Hold a destination to which nothing got through since `ago` seconds; say whether it wasn't held already.
+
+    Of one that fails, whoever didn't fail is woken to probe it at once: this worker may be cut off from it alone.
+    """
     given = {"destination": destination_id, "kind": str(kind), "reason": reason[:_REASON_CHARACTERS]}
-    return bool(pipeline.rows(connection, _OPEN, {**given, "ago": ago, "pause": FIRST_PAUSE}))
+    pause = 0.0 if kind is Kind.FAILING else FIRST_PAUSE
+    begun = bool(pipeline.rows(connection, _OPEN, {**given, "ago": ago, "pause": pause}))
+    if begun:
+        channels.notify(connection, channels.OUTBOX)
+    return begun
 
 
-def take_probe(connection: Connection, destination_id: int) -> Kind | None:
-    """The right to send one message that is due to a destination that is held, when it is time; None: not now."""
-    given = {"destination": destination_id, "pause": FIRST_PAUSE, "longest": LONGEST_PAUSE}
+def take_probe(connection: Connection, destination_id: int, *, patience: float = 0.0) -> Kind | None:
+    """The right to send one message that is due to a destination that is held, when it is time; None: not now.
+
+    Until `patience` seconds later it is left to others.
+    """
+    given = {"destination": destination_id, "pause": FIRST_PAUSE, "longest": LONGEST_PAUSE, "patience": patience}
     rows = pipeline.rows(connection, _PROBE, given)
     return Kind(rows[0].kind) if rows else None
+
+
+def others_send(connection: Connection, destination_id: int, worker_id: int) -> bool:
+    """Whether the destination isn't held, and other workers have something in hand for it."""
+    rows = pipeline.rows(connection, _OTHERS_SEND, {"destination": destination_id, "worker": worker_id})
+    return bool(rows[0].send)
 
 
 def end(connection: Connection, destination_id: int) -> float | None:

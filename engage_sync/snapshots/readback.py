@@ -117,7 +117,8 @@ _TAKE = text(
     + _SAME
     + "RETURNING told.profile_id"
 )
-# An event told the same when the field was written, by whoever did it: it isn't told again.
+# An event told the same when the field was written, by whoever did it: it isn't told again. Whoever was forgotten since
+# the destination was asked is not named again.
 _ADOPT = text(
     """
     INSERT INTO told (identity_value, identity_type, destination_id, definition_id, call_type, profile_id, version,
@@ -125,10 +126,11 @@ _ADOPT = text(
     SELECT person.value, person.type, :destination, :definition, call.type, person.profile_id, 0, person.content, true
     FROM unnest(CAST(:values AS text[]), CAST(:types AS text[]), CAST(:profiles AS bigint[]),
                 CAST(:contents AS jsonb[])) AS person (value, type, profile_id, content)
+    JOIN identities USING (value, type, profile_id)
     CROSS JOIN unnest(CAST(:call_types AS text[])) AS call (type)
     ORDER BY person.value COLLATE "C", person.type COLLATE "C", call.type
     ON CONFLICT (identity_value, identity_type, destination_id, definition_id, call_type) DO NOTHING
-    RETURNING profile_id
+    RETURNING identity_value, identity_type, profile_id
     """
 )
 _DOUBT_PEOPLE = text(
@@ -243,11 +245,14 @@ def adopt(
     definition: int,
     call_types: Sequence[str],
     held: Sequence[tuple[Standing, str]],
-) -> list[int]:
-    """What the destination holds of those who were told nothing is what they were told. Returns their profiles."""
+) -> dict[Identity, int]:
+    """What the destination holds of those who were told nothing is what they were told. Returns whose profile each is.
+
+    Left out is who isn't known (any more), and who was told something since.
+    """
     known = [(standing, content) for standing, content in held if standing.profile_id is not None]
     if not known:
-        return []
+        return {}
     rows = connection.execute(
         _ADOPT,
         {
@@ -260,7 +265,7 @@ def adopt(
             "contents": [content for _, content in known],
         },
     )
-    return list(rows.scalars())
+    return {Identity(row.identity_value, row.identity_type): row.profile_id for row in rows}
 
 
 def concerned(connection: Connection, definition: int, *, after: int, limit: int) -> list[int]:

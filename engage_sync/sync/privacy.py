@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, text
 
 from engage_sync import errors
 from engage_sync.database import channels, locks
+from engage_sync.destinations import queueing
 from engage_sync.destinations.protocol import Destination, Refused, Skipped
 from engage_sync.messages import forwarded
 from engage_sync.outbox import erasing as outbox_erasing
@@ -293,7 +294,7 @@ def _plan(
 ) -> tuple[list[Asking], list[NotAsked]]:
     """Every configured destination is asked for every email and user id: also what it was never told may be there."""
     told = outbox_erasing.told_at(connection, [profile for each in people for profile in _profiles(each)])
-    in_line = Counter(forgetting.waiting(connection))
+    in_line, taken = Counter(forgetting.waiting(connection)), forgetting.taken_within_a_day(connection)
     strangers = [person for person in people if person.profile_id is None]
     lanes = dict(zip(map(id, strangers), store.new_ids(connection, len(strangers)), strict=True))
     asking: list[Asking] = []
@@ -311,6 +312,7 @@ def _plan(
                     case Refused(reason=reason):
                         not_asked.append(_not_asked(person, id_, identifier[0], "impossible", reason))
                     case requests:
+                        queue = queueing.of_budget(destination, requests[0].budget)
                         asking.append(
                             Asking(
                                 request_id=person.request_id,
@@ -320,7 +322,7 @@ def _plan(
                                 call=orjson.dumps(call).decode(),
                                 # Due one after the other, at the rate at which they can go: else they would fill a
                                 # worker's hands, and others would wait.
-                                seconds=in_line[id_] / destination.budgets[requests[0].budget],
+                                seconds=queue.seconds(in_line[id_], taken.get(id_, 0)),
                             )
                         )
                         in_line[id_] += 1

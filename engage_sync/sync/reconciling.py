@@ -2,7 +2,7 @@
 
 Asks for each person once, whatever the number of definitions; compares field by field, in the destination's own way. A
 difference can be told again (repair), or taken for what was told (adopt). What somebody changed here in the meantime is
-left alone.
+left alone. Nobody asks about suppressed people: they are counted, and that is all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from engage_sync.definitions.language import tree
 from engage_sync.definitions.versions import StoredDefinition
 from engage_sync.delivery.reading import Reader, Reading, Unread
 from engage_sync.destinations.protocol import Holds, Readable, Refused, Request
+from engage_sync.profiles import suppression
 from engage_sync.snapshots import readback, states
 from engage_sync.snapshots.readback import Identity, Standing
 from engage_sync.snapshots.runs import RunScope
@@ -49,7 +50,8 @@ class Example:
 
 @dataclass(kw_only=True)
 class Comparison:
-    """One definition's identities. `open`: something waits, or isn't known; `unread`: nobody could say.
+    """One definition's identities. `open`: something waits, or isn't known; `unread`: nobody could say; `suppressed`:
+    nobody asked, as these people are to be left alone.
 
     `checked` are `equal`, `different`, or `missing` there. `repaired` and `adopted` are those that were written.
     """
@@ -62,6 +64,7 @@ class Comparison:
     missing: int = 0
     open: int = 0
     unread: int = 0
+    suppressed: int = 0
     repaired: int = 0
     adopted: int = 0
     messages: int = 0
@@ -78,7 +81,8 @@ class Comparison:
         counts = {
             name: getattr(self, name)
             for name in (
-                "checked", "equal", "different", "missing", "open", "unread", "repaired", "adopted", "messages",
+                "checked", "equal", "different", "missing", "open", "unread", "suppressed", "repaired", "adopted",
+                "messages",
             )
         }  # fmt: skip
         named = {"key": self.definition.key, "destination": self.destination}
@@ -170,7 +174,9 @@ class _Reconciling:
                 def read(number: int, begun: int = begun) -> None:
                     self.watch("reading", begun + number, max(total, begun + number))
 
-                self._write(self._compare(standings, self._ask(people, standings, read)))
+                silent = self._silent(people)
+                readings = self._ask([each for each in people if each not in silent], standings, read)
+                self._write(self._compare(standings, readings))
                 done += len(people)
         finally:
             for work in self.work.values():
@@ -218,6 +224,14 @@ class _Reconciling:
                 user_id_once=self.destination.has_one_user_a_user_id,
             )
 
+    def _silent(self, people: Sequence[Identity]) -> set[Identity]:
+        """Those who are suppressed. Raises errors.UsageError with another key than they were suppressed under."""
+        asked = {(person.type, person.value): person for person in people}
+        with self.engine.begin() as connection:
+            half = suppression.half_if_needed(connection)
+            found = suppression.among(connection, half, self.context.privacy_key, asked)
+        return {asked[each] for each in found.identifiers}
+
     def _ask(
         self, people: Sequence[Identity], standings: Sequence[Standing], done: Callable[[int], None]
     ) -> dict[Identity, Reading]:
@@ -243,12 +257,16 @@ class _Reconciling:
     # --- what it says -------------------------------------------------------------------------------------------
 
     def _compare(self, standings: Sequence[Standing], readings: Mapping[Identity, Reading]) -> dict[int, _Verdicts]:
+        """What follows; about whom there is no reading, nobody was asked."""
         verdicts: dict[int, _Verdicts] = defaultdict(_Verdicts)
         for standing in standings:
             comparison, into = self.found[standing.definition_id], verdicts[standing.definition_id]
-            match readings[standing.identity]:
+            concerned = standing.version is not None or self.order.adopt
+            match readings.get(standing.identity):
+                case None:
+                    comparison.suppressed += concerned
                 case Unread():
-                    comparison.unread += standing.version is not None or self.order.adopt
+                    comparison.unread += concerned
                 case Holds(fields=fields):
                     self._judge(comparison, into, standing, fields)
         return verdicts
@@ -340,10 +358,10 @@ class _Reconciling:
         call_types = sorted({channel.call_type for channel in channels})
         taken = readback.take(connection, self.destination_id, definition, verdict.held)
         adopted = readback.adopt(connection, self.destination_id, definition, call_types, verdict.new)
-        comparison.adopted += len(taken) + len(verdict.new)
+        comparison.adopted += len(taken) + len(adopted)
         # Some were told something that was taken back: of them there was nothing to compare.
         comparison.settled += min(len(taken), len(verdict.different) + len(verdict.missing))
-        return {*taken, *adopted}
+        return {*taken, *adopted.values()}
 
 
 def _call(identity: Identity, user_id: str | None, traits: Mapping[str, Any]) -> dict[str, Any]:

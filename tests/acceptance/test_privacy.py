@@ -120,8 +120,10 @@ def test_doctor_shows_who_waits_at_a_paused_destination(shop: Shop) -> None:
     found = {each["check"]: each for each in shop.json("doctor", code=1)}
     assert found["forget iterable"] == {
         "check": "forget iterable", "ok": False,
-        "detail": "2 identifiers wait to be forgotten there, and it is paused: engage-sync resume iterable",
+        "detail": "2 identifiers wait to be forgotten there (less than two minutes at its limits), and it is paused:"
+        " engage-sync resume iterable",
     }  # fmt: skip
+    assert "iterable: 2 identifiers wait, less than two minutes at its limits." in shop.run("privacy").stderr
     assert found["privacy key"]["detail"] == "all of it in the database"
     shop.run("resume", "iterable")
     shop.run("deliver", "--until-empty")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -112,6 +112,46 @@ def test_somebody_who_left_and_is_not_there_is_not_made_to_hear_it(shop: Shop) -
     (found,) = shop.json("reconcile", "iterable", "--repair")
     assert (found["missing"], found["repaired"], found["messages"]) == (1, 1, 0)
     assert shop.sandbox.user("u1@x.io") is None
+
+
+def asked(shop: Shop, after: int) -> list[str]:
+    """Of whom Iterable was asked since."""
+    gets = [request["path"] for request in shop.sandbox.requests(after=after) if request["method"] == "GET"]
+    return sorted(unquote(path.rpartition("/")[2]) for path in gets)
+
+
+def test_nobody_asks_about_suppressed_people(shop: Shop) -> None:
+    """Also by an email that they had once, and where something differs; nor is anything of them adopted."""
+    shop.audience("bought", BOUGHT)
+    shop.run("apply", "--yes")
+    shop.run("import", shop.calls(
+        *identify("u1", "u1@x.io"), order("u1", T), *identify("u2", "u2@x.io", "two@x.io"), order("u2", T),
+    ))  # fmt: skip
+    shop.json("sync", "--as-of", T.isoformat())
+    for email in ("u1@x.io", "u2@x.io", "two@x.io"):
+        write(shop, email, {"bought": False})
+    shop.run("suppress", "two@x.io", "--yes")
+
+    for everybody in ([], ["--all"]):
+        before = mark(shop)
+        (found,) = shop.json("reconcile", "iterable", *everybody, code=1)
+        assert asked(shop, before) == ["u1@x.io"]
+        assert (found["checked"], found["different"], found["suppressed"]) == (1, 1, 2)
+    assert "suppressed: left out" in shop.run("reconcile", "iterable", code=1).stderr
+
+    before = mark(shop)
+    (found,) = shop.json("reconcile", "iterable", "--all", "--repair")
+    assert (found["repaired"], found["suppressed"], found["messages"]) == (1, 2, 1)
+    shop.run("deliver", "--until-empty")
+    (found,) = shop.json("reconcile", "iterable", "--adopt")
+    assert (found["equal"], found["adopted"], found["suppressed"]) == (1, 0, 2)
+    assert asked(shop, before) == ["u1@x.io", "u1@x.io"]
+    assert [email for email, _ in sent(shop, before)] == ["u1@x.io"]
+    # Alone, and in nobody's way: nothing is drift.
+    shop.run("suppress", "u1@x.io", "--yes")
+    (found,) = shop.json("reconcile", "iterable")
+    assert (found["checked"], found["suppressed"]) == (0, 3)
+    assert "Nobody was told" not in shop.run("reconcile", "iterable").stderr
 
 
 def test_first_run_after_adopting_pushes_only_differences(shop: Shop) -> None:

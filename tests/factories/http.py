@@ -37,6 +37,7 @@ class PlainDestination:
     base_url: str
     slug: str = "iterable"
     budgets: Mapping[str, float] = field(default_factory=lambda: {"identify": 100_000.0, "track": 100_000.0})
+    daily_limits: Mapping[str, int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=lambda: {"Api-Key": KEY})
     secrets: tuple[str, ...] = (KEY,)
     integration: str | None = "Iterable"

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, text
 from engage_sync import errors
 from engage_sync.database import locks
 from engage_sync.database.engine import connect_directly
+from engage_sync.delivery import circuit, turns
 from engage_sync.delivery.deliverer import Deliverer
 from engage_sync.destinations.allowing import Allowed
 from engage_sync.outbox import claim, dead_letters, destinations_table, lanes, settle, workers
@@ -29,9 +30,10 @@ from engage_sync.reports import privacy as reports
 from engage_sync.sandbox.options import Options
 from engage_sync.sandbox.server import SandboxServer
 from engage_sync.settings import Settings
-from engage_sync.sync import erasing, ingest, privacy, replaying
+from engage_sync.snapshots import readback
+from engage_sync.sync import erasing, ingest, privacy, queues, replaying
 from engage_sync.sync.ingest import ImportOptions
-from engage_sync.sync.privacy import Outcome
+from engage_sync.sync.privacy import BATCH, Outcome
 from tests.factories.outbox import Outbox
 from tests.factories.shop import Shop, identify, products, track
 from tests.world import BOTH, audience, trait
@@ -102,6 +104,11 @@ def fail_everything(shop: Shop, reason: str) -> None:
 def forgotten(shop: Shop) -> list[Any]:
     """Whom the sandbox was asked to forget, in order."""
     return [each["body"] for each in shop.sandbox.requests() if each["path"] == "/api/users/forget"]
+
+
+def change(shop: Shop, statement: str) -> None:
+    with shop.engine.begin() as connection:
+        connection.execute(text(statement))
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -468,6 +475,22 @@ def test_what_a_computation_wrote_that_saw_them_is_found_when_it_ends(shop: Shop
     assert shop.rows("SELECT count(*) FROM suppressed_profiles") == [(0,)]
 
 
+def test_what_a_destination_said_of_them_before_is_not_taken_up_afterwards(shop: Shop) -> None:
+    """Read back while they were still known, adopted when they weren't."""
+    shop.send(*ann(), *bob())
+    shop.resolve()
+    people = [readback.Identity(ANN, "email"), readback.Identity("bob@y.io", "email")]
+    ((definition,),) = shop.rows("SELECT id FROM definitions")
+    with shop.engine.begin() as connection:
+        found = readback.standings(connection, 1, [definition], people, user_id_once=False)
+    forget(shop, ANN)
+    with shop.engine.begin() as connection:
+        held = [(each, "true") for each in found]
+        adopted = readback.adopt(connection, 1, definition, ["identify", "track"], held)
+    assert list(adopted) == [people[1]]
+    assert not [table for table, _ in mentions(shop.engine, ANN) if table not in ("messages", "dead_letters")]
+
+
 def test_a_call_that_is_being_resolved_in_the_same_moment_is_forgotten_with_the_rest(shop: Shop) -> None:
     shop.process(identify("user-ann-17", ANN))
     with ThreadPoolExecutor(1) as threads, shop.engine.begin() as resolving:
@@ -581,6 +604,72 @@ def test_many_stand_in_line_at_the_rate_of_the_destination(shop: Shop) -> None:
     forget(shop, "p30@x.io")
     ((last,),) = shop.rows("SELECT extract(epoch FROM max(due_at) - clock_timestamp())::float8 FROM lanes")
     assert 8 < last < 11
+
+
+def test_more_than_a_day_takes_stand_in_line_for_days(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shop.destination, "daily_limits", {"forget": 10})
+    forget(shop, *(f"p{number}@x.io" for number in range(4)))
+    change(shop, "UPDATE privacy_answers SET status = 'taken', answered_at = clock_timestamp() - interval '23 hours'")
+    forget(shop, *(f"q{number}@x.io" for number in range(20)))
+    days = shop.rows(
+        "SELECT round(extract(epoch FROM due_at - clock_timestamp()) / 86400)::int AS day, count(*) FROM lanes"
+        " WHERE profile_id IN (SELECT profile_id FROM messages WHERE identity_value LIKE 'q%') GROUP BY 1 ORDER BY 1"
+    )
+    assert days == [(0, 6), (1, 10), (2, 4)]
+    with shop.engine.connect() as connection:
+        (line,) = queues.lines(connection, {"iterable": shop.destination}).values()
+    assert (line.destination, line.waiting, line.lasting) == ("iterable", 20, "about 2 days")
+
+
+def test_a_long_line_that_is_due_at_once_keeps_nobody_else_waiting(shop: Shop) -> None:
+    """As after a long pause: many more than a worker has hands."""
+    forget(shop, *(f"p{number}@x.io" for number in range(BATCH)))
+    change(shop, "UPDATE lanes SET due_at = clock_timestamp() - interval '1 hour'")
+    for number in range(60):
+        shop.send(identify(f"u{number}", f"u{number}@y.io"))
+    shop.resolve()
+    others = len(shop.waiting()) - BATCH
+    assert others >= 60
+    # As urgent as they are: who came first goes first.
+    change(shop, "UPDATE lanes SET priority = 1")
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        settings = Settings(max_in_flight=8)
+        made = Deliverer(shop.engine, {"iterable": shop.destination}, settings, direct_url=shop.url)
+        running = asyncio.create_task(made.run(stop))
+        await asyncio.to_thread(eventually, lambda: len(shop.said()) - len(forgotten(shop)) >= others)
+        assert len(forgotten(shop)) < BATCH / 4
+        # They go on meanwhile, in no hurry and without a pause.
+        before = len(forgotten(shop))
+        await asyncio.to_thread(eventually, lambda: len(forgotten(shop)) >= before + 6)
+        stop.set()
+        await running
+
+    asyncio.run(run())
+    assert {each["status"] for each in shop.sandbox.requests()} == {200}
+
+
+def test_the_limit_of_a_day_gives_nobody_up_and_slows_and_holds_nothing_else(
+    shop: Shop, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "FIRST_PAUSE", 0.2)
+    # By single people, and soon.
+    monkeypatch.setattr(circuit, "_NOTHING", ((1, 0.1),))
+    sandbox.add_faults({"path": "/api/users/forget", "kind": "status", "status": 429, "times": 9})
+    shop.send(*bob())
+    shop.resolve()
+    forget(shop, *(f"p{number}@x.io" for number in range(12)))
+    report = shop.deliver(retry_for=0.1)
+    assert (report.failed, report.waiting) == (0, 0)
+    statuses = [each["status"] for each in shop.sandbox.requests() if each["path"] == "/api/users/forget"]
+    assert (statuses.count(429), statuses.count(200)) == (9, 12)
+    with shop.engine.connect() as connection:
+        (recorded,) = {each.status for each in reports.recorded(connection)}
+    assert recorded == "done"
+    assert shop.rows("SELECT name FROM rate_budgets WHERE lowered_at IS NOT NULL") == [("forget",)]
+    assert shop.rows("SELECT count(*) FROM outages") == [(0,)]
+    assert shop.dead_letters() == []
 
 
 def test_a_destination_that_is_no_longer_configured_is_on_record(shop: Shop) -> None:

@@ -10,7 +10,7 @@ from engage_sync.destinations import passing
 from engage_sync.destinations.iterable import answers, joining, privacy, reading
 from engage_sync.destinations.iterable.bulk import IterableBulk
 from engage_sync.destinations.iterable.mapping import UPDATE_EMAIL, Mapper
-from engage_sync.destinations.iterable.settings import DEFAULT_BUDGETS, IterableSettings
+from engage_sync.destinations.iterable.settings import DAILY_LIMITS, DEFAULT_BUDGETS, IterableSettings
 from engage_sync.destinations.protocol import (
     NO_HEADERS,
     Answer,
@@ -38,6 +38,7 @@ class IterableDestination:
         self.secrets = (key,)
         self.headers: Mapping[str, str] = MappingProxyType({"Api-Key": key, "Content-Type": "application/json"})
         self.budgets: Mapping[str, float] = MappingProxyType({**DEFAULT_BUDGETS, **rate_limits})
+        self.daily_limits = DAILY_LIMITS
         self.bulk = None if settings.bulk == "never" else IterableBulk(is_always_used=settings.bulk == "always")
         self._mapper = Mapper(settings, slug)
 

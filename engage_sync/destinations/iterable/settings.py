@@ -24,6 +24,9 @@ DEFAULT_BUDGETS: Final[Mapping[str, float]] = {
     "read": 100.0,
 }
 
+# Requests in 24 hours.
+DAILY_LIMITS: Final[Mapping[str, int]] = {"forget": 1_000}
+
 ProjectType: TypeAlias = Literal["email", "user_id", "hybrid"]
 
 

@@ -53,6 +53,7 @@ class SegmentDestination:
             {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
         )
         self.budgets: Mapping[str, float] = MappingProxyType({**DEFAULT_BUDGETS, **rate_limits})
+        self.daily_limits: Mapping[str, int] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"SegmentDestination(slug={self.slug!r}, base_url={self.base_url!r})"

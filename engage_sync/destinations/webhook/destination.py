@@ -33,6 +33,7 @@ class WebhookDestination:
         self._secret = secret.encode()
         self.headers: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json"})
         self.budgets: Mapping[str, float] = MappingProxyType({**DEFAULT_BUDGETS, **rate_limits})
+        self.daily_limits: Mapping[str, int] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"WebhookDestination(slug={self.slug!r}, base_url={self.base_url!r})"

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from engage_sync.delivery import circuit
 from engage_sync.delivery.circuit import REFUSED_PEOPLE
+from engage_sync.delivery.deliverer import Deliverer
+from engage_sync.destinations import registry
+from engage_sync.destinations.protocol import Destination
 from engage_sync.outbox import calls, claim, lanes, outages
 from engage_sync.outbox.calls import NewCall
 from engage_sync.outbox.claim import Wanted
 from engage_sync.outbox.outages import Kind, Outage
+from engage_sync.sandbox.options import USERS_UPDATE, Options
+from engage_sync.sandbox.server import SandboxServer
 from engage_sync.settings import Settings
 from tests.factories.http import Server, serving
 from tests.factories.outbox import AS_OF, TIMEOUT, Outbox
@@ -80,8 +87,8 @@ def test_held_destination_starts_nothing_but_the_probe(outbox: Outbox) -> None:
     assert outbox.claim(other) == []
     assert outbox.start(worker, lane) == {}
     with outbox.engine.begin() as connection:
-        assert outages.take_probe(connection, outbox.destination) is None, "not yet"
-        outages.hurry(connection)
+        patience = outages.FIRST_PAUSE
+        assert outages.take_probe(connection, outbox.destination, patience=patience) is None, "others go first"
     with outbox.engine.begin() as connection:
         assert outages.take_probe(connection, outbox.destination) is Kind.FAILING
         (probe,) = claim.claim(connection, outbox.destination, other, 1, is_probe=True)
@@ -137,6 +144,82 @@ def test_until_empty_waits_for_an_outage_as_long_as_for_a_message_and_leaves_it_
     report = until_empty(outbox, Server(answer=lambda _: (503, "down")), settings=Settings(retry_for=4.0))
     assert (report.delivered, report.failed, report.waiting) == (0, 0, 30)
     assert len(current(outbox)) == 1
+
+
+def test_worker_that_alone_is_cut_off_holds_up_nobody_and_recovers(
+    outbox: Outbox, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers, of which one gets no connection until somebody listens where it calls."""
+    monkeypatch.setattr(circuit, "_NOTHING", ((10, 1.0),))
+    monkeypatch.setattr(outages, "FIRST_PAUSE", 0.2)
+    people = 2_000
+    outbox.many_waiting(people)
+
+    def in_vain() -> int:
+        """How often something was started that wasn't delivered by it."""
+        ((started,),) = outbox.rows("SELECT (SELECT coalesce(sum(attempts), 0) FROM messages)"
+                                    " + (SELECT coalesce(sum(attempts - 1), 0) FROM delivered)")  # fmt: skip
+        return int(started)
+
+    async def run(healthy: Deliverer, cut_off: Deliverer, here: SandboxServer) -> None:
+        stop = asyncio.Event()
+        both = [asyncio.create_task(each.run(stop)) for each in (healthy, cut_off)]
+        await eventually(lambda: "unreachable_from_here" in events(), 60)
+        assert outbox.count("messages") > people / 4
+        before = in_vain()
+        await eventually(lambda: outbox.count("messages") < 200, 120)
+        # It tried with a person now and then, and neither its failures nor its probes held anybody.
+        assert in_vain() - before < 30
+        assert outbox.rows("SELECT count(*), count(until) FROM outages") == [(1, 1)]
+        await eventually(lambda: outbox.count("messages") == 0, 60)
+        assert len(here.users()) == people
+        with SandboxServer(here.options, port=free_port) as there:
+            number = 0
+            while not there.users():
+                number += 1
+                outbox.waiting_message(f"later{number}@x.io")
+                await asyncio.sleep(0.05)
+            await eventually(lambda: "reached_again" in events() and outbox.count("messages") == 0, 60)
+            assert len(here.users()) + len(there.users()) == people + number
+            stop.set()
+            await asyncio.gather(*both)
+
+    with SandboxServer(Options(rate_limits={USERS_UPDATE: 0})) as here, capture_logs() as logs:
+
+        def events() -> list[str]:
+            return [each["event"] for each in logs]
+
+        healthy, cut_off = (
+            Deliverer(outbox.engine, {"iterable": iterable(url)}, Settings(max_in_flight=8), direct_url=outbox.url)
+            for url in (here.url, f"http://127.0.0.1:{free_port}")
+        )
+        asyncio.run(run(healthy, cut_off, here))
+        assert events().count("unreachable_from_here") == events().count("reached_again") == 1
+    assert current(outbox) == []
+    assert outbox.count("dead_letters") == 0
+
+
+def iterable(url: str) -> Destination:
+    settings = {"api_key": Options().api_key, "base_url": url, "bulk": "never"}
+    config = SimpleNamespace(slug="iterable", type="iterable", settings=settings, rate_limits={"identify": 100.0})
+    return registry.build(config)  # type: ignore[arg-type]
+
+
+def test_workers_that_are_all_cut_off_hold_the_destination(outbox: Outbox) -> None:
+    """One is told apart from all by what others have in hand, as long as the destination isn't held."""
+    outbox.many_waiting(3)
+    one, other = outbox.worker(), outbox.worker()
+
+    def others_send(worker: int) -> bool:
+        with outbox.engine.begin() as connection:
+            return outages.others_send(connection, outbox.destination, worker)
+
+    assert not others_send(one)
+    outbox.claim(other, limit=1)
+    assert (others_send(one), others_send(other)) == (True, False)
+    with outbox.engine.begin() as connection:
+        outages.begin(connection, outbox.destination, Kind.FAILING, "down", ago=0)
+    assert not others_send(one)
 
 
 # --- everybody is refused ---------------------------------------------------------------------------------------
