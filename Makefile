@@ -45,8 +45,9 @@ bench: install ## every measurement in benchmarks/
 	  echo "== $$file"; $(BIN)/python $$file || exit 1; \
 	done
 
-chaos: install ## kills, cuts, crashes and faults while people act; SEED=1 MINUTES=10
-	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)
+chaos: install ## kills, cuts, crashes and faults while people act; SEED=1 MINUTES=10 KILLS=60 (a minute) WORLD=one
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10) --kills $(or $(KILLS),60) \
+		$(if $(WORLD),--world $(WORLD))
 
 clean: ## remove the virtual environment and what tools left
 	rm -rf $(VENV) $(CLIENTS)/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, text
 
 from engage_sync.database import channels, pipeline
+from engage_sync.messages.forwarded import EMAIL_CHANGE
 from engage_sync.outbox.enqueue import Priority
 from engage_sync.snapshots.settled import ToldKey
 
@@ -120,3 +122,17 @@ def readdress(
     waiting = {tuple(row) for row in connection.execute(_READDRESS, given)}
     under_way = {tuple(row) for row in connection.execute(_UNDER_WAY, given)}
     return {ToldKey(before, "email", *key) for key in under_way - waiting}
+
+
+_CHANGES = text(
+    """
+    SELECT id, profile_id, destination_id, value #>> '{}' AS before, identity_value AS after FROM messages
+    WHERE profile_id = ANY(CAST(:profiles AS bigint[])) AND call_type = :email_change
+    ORDER BY id
+    """
+)
+
+
+def email_changes(connection: Connection, profiles: Sequence[int]) -> Sequence[Any]:
+    """The changes of emails that wait for these people, in order: id, profile_id, destination_id, before, after."""
+    return connection.execute(_CHANGES, {"profiles": list(profiles), "email_change": EMAIL_CHANGE}).all()

@@ -17,7 +17,7 @@ from engage_sync.database import channels, pipeline
 from engage_sync.database.pipeline import Query
 from engage_sync.messages.forwarded import EMAIL_CHANGE, FORGET
 from engage_sync.messages.message import Message
-from engage_sync.outbox import forgetting
+from engage_sync.outbox import calls, forgetting
 from engage_sync.profiles import store
 from engage_sync.snapshots import emails, settled
 from engage_sync.snapshots.settled import Ended, ToldKey
@@ -236,7 +236,9 @@ def _fail(connection: Connection, worker_id: int, failed: Sequence[Failed]) -> s
     rows = connection.execute(_FAILED, given).all()
     unknown = {each.message.id for each in failed if each.is_unknown}
     _split_emails(connection, [row for row in rows if row.call_type == EMAIL_CHANGE])
-    settled.withdraw(connection, [_ended(row, row.id in unknown) for row in rows if row.definition_id is not None])
+    told = [row for row in rows if row.definition_id is not None]
+    settled.withdraw(connection, [_ended(row, row.id in unknown) for row in told])
+    _disclaim(connection, told)
     _answer(connection, rows, {each.message.id: each for each in failed})
     return {row.id for row in rows}
 
@@ -263,13 +265,40 @@ def _answer(connection: Connection, rows: Sequence[Any], ended: Mapping[int, Tak
         forgetting.answered(connection, status, answers)
 
 
+def _disclaim(connection: Connection, failed: Sequence[Any]) -> None:
+    """Behind what failed an email may be changing, and the new one counts as told: it is looked at again."""
+    changes = calls.email_changes(connection, [row.profile_id for row in failed]) if failed else []
+    moved: set[int] = set()
+    for row in failed:
+        email = _email_since(row, changes)
+        if email is not None:
+            emails.disclaim(connection, _ended(row).key._replace(identity_value=email), row.told_version)
+            moved.add(row.profile_id)
+    _look_again(connection, sorted(moved))
+
+
+def _email_since(row: Any, changes: Sequence[Any]) -> str | None:
+    """Which email a message's own gives way to by the changes behind it, None where it stays."""
+    email: str = row.identity_value
+    found: str | None = None
+    for change in changes:
+        is_behind = change.id > row.id and change.destination_id == row.destination_id
+        if is_behind and change.profile_id == row.profile_id and change.before == email:
+            email = found = change.after
+    return found
+
+
 def _split_emails(connection: Connection, changes: Sequence[Any]) -> None:
     """An email that a destination didn't change is two users there: the person's definitions look at both again."""
     for row in changes:
         before = orjson.loads(row.value)
         emails.split(connection, before=before, after=row.identity_value, destination_id=row.destination_id)
-    if changes:
-        store.touch(connection, [row.profile_id for row in changes])
+    _look_again(connection, [row.profile_id for row in changes])
+
+
+def _look_again(connection: Connection, profiles: Sequence[int]) -> None:
+    if profiles:
+        store.touch(connection, profiles)
         channels.notify(connection, channels.TOUCHES)
 
 

@@ -1,6 +1,7 @@
 """One email took another's place, in destinations too: what was told to the old one, the new one was told.
 
-Writes `told`: in the transaction that resolved the change, and in the one that learns that a destination refused it.
+Writes `told`: in the transaction that resolved the change, and in the one that learns that a destination refused it,
+or what was under way as it came.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ _SPLIT = (
     text(
         """
         INSERT INTO told (identity_value, identity_type, destination_id, definition_id, call_type, profile_id, version,
-                          confirmed, confirmed_version)
+                          confirmed, confirmed_version, is_unknown)
         SELECT :before, identity_type, destination_id, definition_id, call_type, profile_id, version, confirmed,
-               confirmed_version
+               confirmed_version, is_unknown
         FROM told
         WHERE identity_value = :after AND identity_type = 'email' AND destination_id = :destination
           AND confirmed IS NOT NULL
@@ -103,3 +104,18 @@ def split(connection: Connection, *, before: str, after: str, destination_id: in
     """The destination didn't take the change: the old email is told the end, the new one what is true."""
     for statement in _SPLIT:
         connection.execute(statement, {"before": before, "after": after, "destination": destination_id})
+
+
+# Unless the destination took something newer since.
+_DISCLAIM = text(
+    """
+    UPDATE told SET is_unknown = true
+    WHERE identity_value = :identity_value AND identity_type = :identity_type AND destination_id = :destination_id
+      AND definition_id = :definition_id AND call_type = :call_type AND confirmed_version = :version
+    """
+)
+
+
+def disclaim(connection: Connection, key: ToldKey, version: int) -> None:
+    """What was under way to the old email, and so counted as told to this one, was refused: what is true is said."""
+    connection.execute(_DISCLAIM, {**key._asdict(), "version": version})

@@ -140,6 +140,49 @@ def test_what_is_under_way_to_the_old_email_is_not_said_again(shop: Shop, sandbo
     assert shop.rows("SELECT identity_value, enqueued, confirmed FROM told") == [("b@x.io", None, True)]
 
 
+@pytest.mark.parametrize("emails_since", [["b@x.io"], ["b@x.io", "c@x.io"], ["b@x.io", "a@x.io"]])
+def test_what_was_under_way_to_the_old_email_and_is_refused_is_told_to_the_new_one(
+    shop: Shop, sandbox: SandboxServer, emails_since: list[str]
+) -> None:
+    shop.apply(audience("bought", BOUGHT))
+    shop.send(identify("u1", "a@x.io"), bought())
+    shop.resolve()
+    shop.compute()
+    with shop.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE messages SET attempts = 1, started_at = now() - interval '1 minute'")
+    for email in emails_since:
+        shop.send(identify("u1", email))
+        shop.resolve()
+    sandbox.add_faults({"path": "/api/users/update", "kind": "status", "status": 409, "times": 1})
+    assert shop.deliver().failed == 1
+    shop.compute()
+    shop.deliver()
+    assert shop.said()[-1] == ("update", (emails_since[-1], {"bought": True}))
+    assert shop.rows("SELECT DISTINCT identity_value, enqueued, confirmed, is_unknown FROM told") == [
+        (emails_since[-1], None, True, False)
+    ]
+
+
+def test_what_was_under_way_and_is_refused_is_told_to_the_old_email_where_the_change_is_refused_too(
+    shop: Shop, sandbox: SandboxServer
+) -> None:
+    shop.apply(audience("gold", "trait('plan') = 'gold'"))
+    shop.process(identify("u1", "a@x.io", plan="gold"))
+    shop.send(identify("u1", "a@x.io", plan="silver"))
+    shop.resolve()
+    shop.compute()
+    with shop.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE messages SET attempts = 1, started_at = now() - interval '1 minute'")
+    shop.send(identify("u1", "b@x.io"))
+    shop.resolve()
+    sandbox.add_faults({"path": "/api/users/update", "kind": "status", "status": 409, "times": 1})
+    sandbox.add_faults({"path": "/api/users/updateEmail", "kind": "status", "status": 409})
+    assert shop.deliver().failed == 2
+    shop.compute()
+    shop.deliver()
+    assert {who: fields["gold"] for type_, (who, fields) in shop.said()[3:]}["a@x.io"] is False
+
+
 def test_a_run_under_way_as_the_email_changes_says_nothing_to_the_old_one_afterwards(
     shop: Shop, sandbox: SandboxServer
 ) -> None:
