@@ -118,7 +118,7 @@ def _disk(settings: Settings) -> Finding:
     return Finding(check="disk", ok=free >= _LEAST_FREE, detail=detail)
 
 
-def _database(connection: Connection, settings: Settings, workspace: Workspace | None) -> list[Finding]:
+def _database(connection: Connection, settings: Settings, workspace: Workspace | None = None) -> list[Finding]:
     number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
     revision = migrate.current_revision(connection)
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()

@@ -28,7 +28,8 @@ class Turns:
 
     def wait_until(self, lane: Lane, rate: float, now: float) -> float | None:
         """When it is this lane's turn, at a budget of so many requests a second; None: now, and it is in hand."""
-        if now >= self._quiet_until and len(self._in_hand) < max(1.0, rate * _SECONDS_IN_HAND):
+        has_room = lane in self._in_hand or len(self._in_hand) < max(1.0, rate * _SECONDS_IN_HAND)
+        if now >= self._quiet_until and has_room:
             self._in_hand.add(lane)
             return None
         self._last = max(self._last, self._quiet_until, now) + 1 / rate

@@ -14,6 +14,8 @@ def test_two_seconds_worth_is_in_hand_and_the_others_come_one_after_the_other() 
     turns, people = Turns(), lanes(10)
     asked = [turns.wait_until(lane, 2.0, 100.0) for lane in people]
     assert asked == [None] * 4 + [100.5, 101.0, 101.5, 102.0, 102.5, 103.0]
+    # Their other identifiers go along.
+    assert turns.wait_until(people[0], 2.0, 100.0) is None
     turns.left(people[:4])
     assert turns.wait_until(people[4], 2.0, 100.5) is None
 
