@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import psycopg
 import structlog
 from psycopg import sql
+from psycopg.pq.abc import PGconn
 from sqlalchemy.engine import make_url
 
 from engage_sync import waiting
@@ -49,37 +49,7 @@ class Listener:
         self._events[channel].set()
 
     async def _listen(self, stop: asyncio.Event) -> None:
-        connection = await asyncio.to_thread(self._connect)
-        broken: list[psycopg.OperationalError] = []
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def read() -> None:
-            # As the driver would, without a task, a future and a generator for each notification.
-            try:
-                connection.pgconn.consume_input()
-                while notification := connection.pgconn.notifies():
-                    self._events[notification.relname.decode()].set()
-            except psycopg.OperationalError as failure:
-                broken.append(failure)
-                loop.remove_reader(socket)
-                ended.set()
-
-        socket = connection.pgconn.socket
-        loop.add_reader(socket, read)
-        try:
-            # What came while nobody listened, and before the socket was watched.
-            for event in self._events.values():
-                event.set()
-            await waiting.first(stop, ended)
-        finally:
-            loop.remove_reader(socket)
-            connection.close()
-        if broken:
-            raise broken[0]
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        connection = psycopg.connect(
+        connection = await psycopg.AsyncConnection.connect(
             self._url,
             autocommit=True,
             application_name="engage-sync listener",
@@ -89,6 +59,34 @@ class Listener:
             keepalives_interval=2,
             keepalives_count=3,
         )
-        for channel in self._events:
-            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-        return connection
+        async with connection:
+            for channel in self._events:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            await self._read(connection.pgconn, stop)
+
+    async def _read(self, connection: PGconn, stop: asyncio.Event) -> None:
+        """Read notifications as the driver would, without a task, a future and a generator for each."""
+        broken: list[psycopg.OperationalError] = []
+        ended = asyncio.Event()
+        loop, socket = asyncio.get_running_loop(), connection.socket
+
+        def read() -> None:
+            try:
+                connection.consume_input()
+                while notification := connection.notifies():
+                    self._events[notification.relname.decode()].set()
+            except psycopg.OperationalError as failure:
+                broken.append(failure)
+                loop.remove_reader(socket)
+                ended.set()
+
+        loop.add_reader(socket, read)
+        try:
+            # What came while nobody listened, and before the socket was watched.
+            for event in self._events.values():
+                event.set()
+            await waiting.first(stop, ended)
+        finally:
+            loop.remove_reader(socket)
+        if broken:
+            raise broken[0]
