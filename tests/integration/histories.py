@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
+from engage_sync.database import scratch
 from engage_sync.definitions.language import references, tree
 from engage_sync.definitions.model import DefinitionSpec
 from tests.oracle.evaluate import Account, Event, Person, is_member, value_of
@@ -276,19 +277,6 @@ def _is_alone(query: str) -> bool:
 # --- playing them ---------------------------------------------------------------------------------------------------
 
 
-def empty(engine: Engine) -> None:
-    """Leave nothing of the last example."""
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "TRUNCATE profiles, identities, traits, events, touches, definitions, definition_versions, runs,"
-                " computations, snapshots, changes, told, messages, lanes, sources, destinations, accounts,"
-                " account_traits, account_members, edges"
-                " RESTART IDENTITY CASCADE"
-            )
-        )
-
-
 def nothing(spec: DefinitionSpec) -> Any:
     """What is told where there is no membership or value."""
     if spec.kind == "audience":
@@ -332,7 +320,8 @@ class Player:
     accounts: dict[str, Membership] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        empty(self.engine)
+        with self.engine.begin() as connection:
+            scratch.empty(connection)
         self.world = World(self.engine)
         self.world.apply(*self.specs)
         self.told = {spec.key: Told(nothing=nothing(spec)) for spec in self.specs}

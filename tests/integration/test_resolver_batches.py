@@ -6,8 +6,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
+from engage_sync.database import scratch
 from engage_sync.ingest.calls import IncomingCall
 from tests.integration.resolving import call, people, resolve, rows
 
@@ -31,16 +32,6 @@ def _calls(draw: st.DrawFn) -> IncomingCall:
     if kind == "group":
         body |= {"groupId": draw(st.sampled_from(["g1", "g2"])), "traits": {"plan": draw(st.integers(0, 2))}}
     return call(kind, **body)
-
-
-def _empty(engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "TRUNCATE profiles, identities, traits, events, merges, received_messages, touches, accounts,"
-                " account_traits, account_members RESTART IDENTITY"
-            )
-        )
 
 
 def _state(engine: Engine) -> tuple[Any, ...]:
@@ -69,7 +60,8 @@ def test_batch_equals_one_by_one(
     limits = {"anonymous_id": 2, "email": emails}
     outcomes = []
     for batches in ([batch], [[one] for one in batch]):
-        _empty(engine)
+        with engine.begin() as connection:
+            scratch.empty(connection)
         for one in before:
             resolve(engine, one, limits=limits)
         publics = rows(engine, "SELECT public_id, id FROM profiles")
