@@ -20,6 +20,7 @@ import httpx
 import psycopg
 
 from engage_sync.database import embedded
+from tests.factories import commands
 
 ROLES: Final = ("serve", "schedule", "deliver", "deliver-2")
 # The second one is spoken to in bulk.
@@ -204,8 +205,7 @@ class Ground:
 
     def run(self, *arguments: str) -> str:
         """A command; what it says. Raises AssertionError with that where it fails."""
-        command = [sys.executable, "-m", "engage_sync", *arguments]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        done = commands.run(arguments, self._environment)
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
         return done.stdout
 
