@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.factories import commands
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
 
@@ -33,15 +34,10 @@ class Shop:
         (self.folder / ".env").unlink()
 
     def run(self, *arguments: str, code: int = 0, at: Path | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(*arguments), env=self.environment, capture_output=True, text=True, cwd=at or self.folder
-        )
+        done = commands.run(arguments, self.environment, folder=at or self.folder)
         assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
         assert self.left() == []
         return done
-
-    def command(self, *arguments: str) -> Sequence[str]:
-        return [sys.executable, "-m", "engage_sync", *arguments]
 
     def left(self) -> list[str]:
         return [path.name for path in self.temporary.iterdir() if path.name.startswith("engage-sync")]
@@ -143,8 +139,9 @@ def test_without_tests_it_says_how_to_write_one_that_passes(shop: Shop) -> None:
 def test_nothing_is_left_of_a_run_that_was_stopped(shop: Shop, number: signal.Signals) -> None:
     step = "{at: 2026-01-01, members: {order_completed_last_30days: []}}"
     shop.test("long.yml", f"name: long\nthen: [{', '.join([step] * 300)}]\n")
+    command = [sys.executable, "-m", "engage_sync", "test"]
     with subprocess.Popen(
-        shop.command("test"), env=shop.environment, cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command, env=shop.environment, cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == b"tests/buyers.yml\n"

@@ -30,12 +30,14 @@ _IMPORTED = (
 )
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """`engage-sync` with these arguments and no more environment than that."""
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
+def run(
+    arguments: Sequence[str], environment: Mapping[str, str], *, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`engage-sync` with these arguments in a folder (None: the current one), with no more environment than that."""
+    with tempfile.TemporaryDirectory() as written:
+        out, err = Path(written, "out"), Path(written, "err")
         asked = {"arguments": list(arguments), "environment": dict(environment), "out": str(out), "err": str(err)}
-        code = _server().ask({**asked, "folder": str(Path.cwd())})
+        code = _server().ask({**asked, "folder": str(folder or Path.cwd())})
         return subprocess.CompletedProcess(list(arguments), code, out.read_text(), err.read_text())
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
+from engage_sync.database import scratch
 from engage_sync.definitions.language import references, tree
 from engage_sync.definitions.model import DefinitionSpec
-from tests.factories import emptying
 from tests.oracle.evaluate import Account, Event, Person, is_member, value_of
 from tests.oracle.told import Identity, Told, same
 from tests.world import World, audience, trait
@@ -321,7 +321,7 @@ class Player:
 
     def __post_init__(self) -> None:
         with self.engine.begin() as connection:
-            emptying.empty(connection)
+            scratch.empty(connection)
         self.world = World(self.engine)
         self.world.apply(*self.specs)
         self.told = {spec.key: Told(nothing=nothing(spec)) for spec in self.specs}

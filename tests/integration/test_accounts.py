@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from engage_sync import reports
-from engage_sync.database import locks, migrate
+from engage_sync.database import locks, migrate, scratch
 from engage_sync.definitions import versions
 from engage_sync.evaluation import dirty
 from engage_sync.ingest.calls import IncomingCall
@@ -22,7 +22,6 @@ from engage_sync.sync import compute as computation
 from engage_sync.sync.backtesting import backtest
 from engage_sync.sync.catalog import Catalog
 from engage_sync.sync.previewing import preview
-from tests.factories import emptying
 from tests.integration.resolving import call, reasons, resolve, rows
 from tests.world import World, audience, trait
 
@@ -368,7 +367,7 @@ _DEFINITIONS = [
 @given(batches=st.lists(st.lists(_calls, min_size=1, max_size=4), min_size=1, max_size=6))
 def test_real_time_and_merges_leave_nothing_to_a_full_computation(engine: Engine, batches: list[list[Any]]) -> None:
     with engine.begin() as connection:
-        emptying.empty(connection)
+        scratch.empty(connection)
     world = World(engine)
     world.apply(*_DEFINITIONS)
     world.compute()

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from engage_sync.database import scratch
 from engage_sync.ingest.calls import IncomingCall
-from tests.factories import emptying
 from tests.integration.resolving import call, people, resolve, rows
 
 _user = st.sampled_from([None, "u1", "u2", "a1"])
@@ -61,7 +61,7 @@ def test_batch_equals_one_by_one(
     outcomes = []
     for batches in ([batch], [[one] for one in batch]):
         with engine.begin() as connection:
-            emptying.empty(connection)
+            scratch.empty(connection)
         for one in before:
             resolve(engine, one, limits=limits)
         publics = rows(engine, "SELECT public_id, id FROM profiles")

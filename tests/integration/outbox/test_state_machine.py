@@ -43,7 +43,6 @@ from engage_sync.outbox.outages import Kind
 from engage_sync.outbox.settle import Failed, Postponed, Settlement, Taken, Unsent
 from engage_sync.snapshots import states
 from engage_sync.sync import replaying, telling
-from tests.factories import emptying
 from tests.integration.outbox.under_way import Arrived, Request, Worker
 from tests.world import TRAIT_BOTH, World, trait
 
@@ -54,10 +53,7 @@ WORKERS = (0, 1)
 people = st.sampled_from(PEOPLE)
 who = st.sampled_from(WORKERS)
 ANSWERS = ("taken", "taken", "refused", "failed", "given up", "refusing", "lost")
-_KEPT = (
-    *("sources", "destinations", "definitions", "definition_versions", "computations"),
-    *("profiles", "identities"),
-)
+_CLEAN = text("TRUNCATE messages, lanes, delivered, dead_letters, outages, told, snapshots, workers")
 _TIME_PASSES = (
     text("UPDATE messages SET started_at = started_at - interval '11 s' WHERE started_at IS NOT NULL"),
     text("UPDATE lanes SET due_at = due_at - interval '11 s'"),
@@ -79,7 +75,7 @@ class Delivery(RuleBasedStateMachine):
         self.workers: dict[int, Worker] = {}
         self.forwarded: list[str] = []
         with self.engine.begin() as connection:
-            emptying.empty(connection, but=_KEPT)
+            connection.execute(_CLEAN)
             self.definitions = {each.key: each for each in versions.load(connection)}
             installation = connection.execute(text("SELECT token FROM installation")).scalar_one()
         self.destination = self.world.context.destinations["iterable"]
