@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from engage_sync.definitions.language import describe, tree
 from engage_sync.definitions.language.tree import Position
@@ -17,6 +17,7 @@ from engage_sync.evaluation.compiler import (
     compile_evaluation,
     compile_matches,
     compile_turns,
+    compile_users,
 )
 from engage_sync.evaluation.compiler.subjects import Subject
 
@@ -42,6 +43,12 @@ def evaluation(
 def edges(definition: tree.Node, *, scope: Scope, catalog: Mapping[str, int]) -> Evaluation | None:
     """The compiled next edges of a definition; None where it compares no date with now."""
     return _compiled_edges(definition, scope, _used(definition, catalog))
+
+
+@cache
+def users(*, include_anonymous: bool) -> Evaluation:
+    """The compiled question who counts in the accounts of some people: rows (account_id, profile_id)."""
+    return compile_users(include_anonymous=include_anonymous)
 
 
 def turns(definition: tree.Node, *, catalog: Mapping[str, int]) -> Evaluation | None:
