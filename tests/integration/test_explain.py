@@ -104,6 +104,17 @@ def test_junctions_read_like_the_query_with_traits_and_references(world: World) 
     )
 
 
+def test_what_is_asked_twice_is_shown_each_time_as_it_is_written(world: World) -> None:
+    world.event("ann", "Buy", T - HOUR, n=1)
+    asks = [f"event('Buy').where(property('n') = {number}).count() > 0" for number in ("1", "1.0", "1")]
+    found = asked(world, " OR ".join(asks))
+    shown = [each["left"]["events"]["newest"][0]["where"][0] for each in found["expression"]["operands"]]
+    assert [each["text"] for each in shown] == ["property('n') = 1", "property('n') = 1.0", "property('n') = 1"]
+    assert [each["position"]["column"] for each in shown] == [
+        place.start() + 1 for place in re.finditer("property", " OR ".join(asks))
+    ]
+
+
 def test_a_funnel_shows_each_outer_event_and_what_followed_it(world: World) -> None:
     world.event("ann", "Cart", T - 3 * HOUR, id="c1")
     world.event("ann", "Cart", T - 30 * HOUR, id="c2")

@@ -46,10 +46,11 @@ def test_value_and_next_change_are_the_oracles(
     with engine.begin() as connection:
         ids = {row.id: row.public_id for row in connection.execute(text("SELECT id, public_id FROM profiles"))}
     for name in player.people:
+        edges = _edges(player.people[name], player.now)
         for spec in specs:
             found = explain(engine, spec.key, ids[player.world.people[name]], as_of=player.now, events=50)
             check_values(player, spec, name, found)
-            check_change(player, spec, name, found)
+            check_change(player, spec, name, found, edges)
 
 
 def check_values(player: Player, spec: DefinitionSpec, name: str, found: dict[str, Any]) -> None:
@@ -71,11 +72,12 @@ def check_values(player: Player, spec: DefinitionSpec, name: str, found: dict[st
             assert document["value"] is is_member(node, person, player.now), (spec.query, document)
 
 
-def check_change(player: Player, spec: DefinitionSpec, name: str, found: dict[str, Any]) -> None:
+def check_change(
+    player: Player, spec: DefinitionSpec, name: str, found: dict[str, Any], edges: Sequence[datetime]
+) -> None:
     """At the instant it is something else, and at no instant before; what it refers to changes along."""
     change = found["next_change"]
     assert change["is_complete"]
-    edges = _edges(player.people[name], player.now)
     entered = _entered(player, spec, name, edges)
     end = change["at"] or player.now + timedelta(days=3652)
     if change["at"] is not None:
@@ -96,8 +98,9 @@ def said_then(player: Player, spec: DefinitionSpec, name: str, at: datetime, ent
     """What it says when what it refers to has been kept up to date until then."""
     person = player.people[name]
     before = dict(person.definitions)
+    referred = references(spec.tree)
     for other in player.specs:
-        if other.key in references(spec.tree):
+        if other.key in referred:
             value = player._evaluate(other, name, at)
             if other.kind == "audience" and not value:
                 # Who ever was in it is told that she isn't; who never was, nothing.
@@ -114,7 +117,8 @@ def said_then(player: Player, spec: DefinitionSpec, name: str, at: datetime, ent
 
 def _entered(player: Player, spec: DefinitionSpec, name: str, edges: Sequence[datetime]) -> dict[str, datetime]:
     """When the person first will be in each audience that a definition refers to."""
-    others = [each for each in player.specs if each.key in references(spec.tree) and each.kind == "audience"]
+    referred = references(spec.tree)
+    others = [each for each in player.specs if each.key in referred and each.kind == "audience"]
     instants = {each.key: next((at for at in edges if player._evaluate(each, name, at)), None) for each in others}
     return {key: at for key, at in instants.items() if at is not None}
 

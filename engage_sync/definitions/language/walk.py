@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from engage_sync.definitions.language import tree
 
 AnyNode = TypeVar("AnyNode", bound=tree.Node)
+# Asking a dataclass costs more than all else that is done at a node.
+_NAMES: dict[type[Any], tuple[str, ...]] = {}
 
 
 def walk(node: tree.Node) -> Iterator[tree.Node]:
@@ -21,8 +23,8 @@ def walk(node: tree.Node) -> Iterator[tree.Node]:
 def children(node: tree.Node) -> list[tree.Node]:
     """The nodes right below, in the order of the text."""
     found: list[tree.Node] = []
-    for field in fields(node):
-        below = getattr(node, field.name)
+    for name in _names_of_fields(node):
+        below = getattr(node, name)
         found += [each for each in (below if isinstance(below, tuple) else (below,)) if isinstance(each, tree.Node)]
     return found
 
@@ -40,8 +42,8 @@ def mapped(
     if isinstance(node, unless):
         return node
     changed: dict[str, Any] = {}
-    for field in fields(node):
-        below = getattr(node, field.name)
+    for name in _names_of_fields(node):
+        below = getattr(node, name)
         if isinstance(below, tree.Node):
             made: Any = mapped(below, change, unless)
         elif isinstance(below, tuple):
@@ -49,7 +51,7 @@ def mapped(
         else:
             continue
         if made != below:
-            changed[field.name] = made
+            changed[name] = made
     return replace(node, **changed) if changed else node
 
 
@@ -66,3 +68,11 @@ def references(node: tree.Node) -> set[str]:
 def account_traits(node: tree.Node) -> set[str]:
     """The first path elements of all trait() of accounts below."""
     return {found.path[0] for found in walk(node) if isinstance(found, tree.TraitRef) and found.of_account}
+
+
+def _names_of_fields(node: tree.Node) -> tuple[str, ...]:
+    kind: type[Any] = type(node)
+    found = _NAMES.get(kind)
+    if found is None:
+        found = _NAMES[kind] = tuple(field.name for field in fields(node))
+    return found

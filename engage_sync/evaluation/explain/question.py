@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from engage_sync.definitions import language
 from engage_sync.definitions.language import tree
 from engage_sync.evaluation import evaluator
-from engage_sync.evaluation.compiler import Evaluation, Scope, compile_as_if, compile_users
+from engage_sync.evaluation.compiler import Evaluation, Scope, compile_as_if
 
 # The live snapshots, but for what has moved.
 _MOVED_ALONG = """
@@ -111,7 +111,7 @@ class Question:
 
 def users_of(connection: Connection, people: Sequence[int], *, include_anonymous: bool) -> dict[int, list[int]]:
     """The users of each account of some people, by the account."""
-    compiled = compile_users(include_anonymous=include_anonymous)
+    compiled = evaluator.users(include_anonymous=include_anonymous)
     given = {**compiled.parameters, "profiles": list(people)}
     found: dict[int, list[int]] = {}
     for account, profile in connection.exec_driver_sql(compiled.sql, given):

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from engage_sync.database import pipeline
 from engage_sync.database.pipeline import Query
 from engage_sync.definitions.language import describe, tree
-from engage_sync.evaluation.compiler import compile_matches
+from engage_sync.evaluation import evaluator
 from engage_sync.evaluation.compiler.matches import EVENT_COLUMNS, Asked, LeftOutBy, Listing, Matches, Skipped
 from engage_sync.evaluation.compiler.subjects import Accounts, People, Scope, Subject
 from engage_sync.evaluation.explain.nodes import head, value_document
@@ -55,7 +55,7 @@ class Streams:
         "left_out" are counts by the first filter that leaves an event out. Events have "where" with what each
         expression says of them, in a funnel the events that follow, and of an account the "user" whose they are.
         """
-        matches = compile_matches(
+        matches = evaluator.matches(
             aggregate,
             catalog=self._question.catalog,
             since=self._question.since,

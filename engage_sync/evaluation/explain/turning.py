@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from engage_sync.definitions.language import event_names, tree, walk
-from engage_sync.evaluation import dates, funnels
-from engage_sync.evaluation.compiler import Evaluation, compile_first_change, compile_negative, compile_turns
+from engage_sync.evaluation import dates, evaluator, funnels
+from engage_sync.evaluation.compiler import Evaluation, compile_first_change, compile_negative
 from engage_sync.evaluation.explain.question import Question
 from engage_sync.evaluation.explain.steps import is_one_way, summed
 
@@ -114,7 +114,7 @@ class _Search:
         """When something that a part looks at crosses an edge, in order; up to where that is all."""
         question = self._asked
         found = {at for at in dates.fixed(part) if question.as_of < at <= self._until}
-        compiled = compile_turns(part, catalog=question.catalog)
+        compiled = evaluator.turns(part, catalog=question.catalog)
         if compiled is not None:
             turns = question.imagined(compiled)
             given = {**question.arguments(turns), "until": self._until, "limit": limit}
