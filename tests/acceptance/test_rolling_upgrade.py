@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+from alembic import command
 from sqlalchemy import Engine, text
 
 from engage_sync.database import migrate
@@ -63,9 +64,11 @@ def test_old_processes_go_on_on_a_newer_schema_as_long_as_it_says_that_they_may(
 
 
 def test_processes_that_start_before_the_migration_wait_for_it(fleet: Fleet, engine: Engine) -> None:
+    configuration = migrate.configuration()
     with engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE installation DROP COLUMN compatible_since")
-        connection.execute(text("UPDATE alembic_version SET version_num = '0015'"))
+        configuration.attributes["connection"] = connection
+        # Before who may run on a schema was written down.
+        command.downgrade(configuration, "0015")
     deliver = fleet.start("deliver", waits=False)
     eventually(lambda: deliver.said("waiting_for_database"))
     assert "Run: engage-sync migrate" in deliver.said("waiting_for_database")[0]["reason"]
