@@ -15,7 +15,14 @@ import sys
 import traceback
 from typing import Any, Final
 
-_IMPORTED: Final = ("engage_sync.cli.app", "engage_sync.daemon", "engage_sync.api", "tests.chaos.witnesses")
+from engage_sync.cli.app import MODULES
+
+_IMPORTED: Final = (
+    *(f"engage_sync.cli.{module}" for module in MODULES),
+    "engage_sync.daemon",
+    "engage_sync.api",
+    "tests.chaos.witnesses",
+)
 
 
 def main() -> None:

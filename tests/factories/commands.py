@@ -19,10 +19,12 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from engage_sync.cli.app import MODULES
+
 _ROOT = Path(__file__).resolve().parents[2]
 # What commands import only when they need it.
 _IMPORTED = (
-    "engage_sync.cli.app",
+    *(f"engage_sync.cli.{module}" for module in MODULES),
     "engage_sync.runtime",
     "engage_sync.health",
     "engage_sync.delivery.deliverer",

@@ -7,6 +7,7 @@ import warnings
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from engage_sync import errors
@@ -26,6 +27,14 @@ def test_upgrading_an_empty_database_gives_exactly_the_tables(engine: Engine) ->
             connection, opts={"include_object": _is_ours, "compare_type": False, "compare_server_default": False}
         )
         assert compare_metadata(context, metadata) == []
+
+
+def test_the_newest_revision_is_alembics(engine: Engine) -> None:
+    assert migrate.head_revision() == ScriptDirectory.from_config(migrate.configuration()).get_current_head()
+    with engine.connect() as connection:
+        assert migrate.current_revision(connection) == migrate.head_revision()
+        connection.execute(text("DROP TABLE alembic_version"))
+        assert migrate.current_revision(connection) is None
 
 
 def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
