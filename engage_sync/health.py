@@ -19,7 +19,7 @@ from engage_sync.definitions.workspace import load_workspace
 from engage_sync.destinations import registry
 from engage_sync.evaluation import inputs
 from engage_sync.ingest import volumes
-from engage_sync.outbox import budget, forgetting, outages
+from engage_sync.outbox import budget, forgetting, outages, workers
 from engage_sync.profiles import privacy, suppression
 from engage_sync.settings import Settings, environment_of
 from engage_sync.sync import erasing, guarding, queues
@@ -148,6 +148,15 @@ def _database(connection: Connection, settings: Settings, workspace: Workspace |
             detail=f"held since {outage.since:%Y-%m-%d %H:%M:%S} UTC, {outage.probes} probes failed: {outage.reason}",
         )
         for outage in outages.current(connection)
+    )
+    found.extend(
+        Finding(
+            check=f"destination {each.destination}",
+            ok=False,
+            detail=f"the worker with process {each.process} on {each.host} doesn't get through to it, though others do:"
+            " what keeps that machine from it? Others send meanwhile what it doesn't",
+        )
+        for each in workers.cut_off(connection)
     )
     found.extend(
         Finding(

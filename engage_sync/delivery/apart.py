@@ -27,6 +27,10 @@ class Apart:
             self._pause = outages.FIRST_PAUSE
             self._probe_at = now + self._pause
 
+    def lasts(self, now: float) -> float:
+        """For how many seconds it has."""
+        return now - self._since if self._since is not None else 0.0
+
     def is_due(self, now: float) -> bool:
         """Whether to try with one message, should the destination not be held."""
         return now >= self._probe_at

@@ -14,7 +14,7 @@ from engage_sync.delivery.circuit import Circuit, Refusal, Suspects, Trouble
 from engage_sync.delivery.exchange import Ended
 from engage_sync.destinations.protocol import Delivered, Retry
 from engage_sync.messages.forwarded import FORGET
-from engage_sync.outbox import budget, outages
+from engage_sync.outbox import budget, outages, workers
 from engage_sync.outbox.outages import Kind
 
 log = structlog.get_logger(__name__)
@@ -75,6 +75,10 @@ class Standing:
         for each in ended:
             if not _is_of_a_day(each):
                 self._circuit.note(each.job.lane.profile_id, each.outcome, now)
+        if len(ended) == 1 and isinstance(ended[0].outcome, Delivered) and not ended[0].job.lane.is_probe:
+            # As nearly all of them: that makes no trouble.
+            self._each(self._convict, self._suspects.delivered())
+            return
         if any(isinstance(each.outcome, Retry) and each.outcome.is_throttled for each in ended):
             self._also(lambda connection: self._lower(connection, budget_name))
         self._probed([each for each in ended if each.job.lane.is_probe], now)
@@ -111,16 +115,22 @@ class Standing:
             self._circuit.released()
             if (seconds := self._apart.end(now)) is not None:
                 log.info("reached_again", destination=self._slug, seconds=round(seconds, 1))
+                self._also(lambda connection: self._reaches(connection, is_reached=True))
             self._also(self._release)
         elif self._apart and (reasons := [each.outcome.reason for each in ended if isinstance(each.outcome, Retry)]):
             self._also(lambda connection: self._stay_apart(connection, reasons[0]))
 
     def _stay_apart(self, connection: Connection, reason: str) -> None:
         """Still nothing gets through. Where nobody else says otherwise, it is the destination again that fails."""
-        if not outages.others_send(connection, self._destination_id, self._worker_id):
+        apart = self._apart.lasts(time.monotonic())
+        if not outages.others_send(connection, self._destination_id, self._worker_id, apart=apart):
             self._begin(connection, Trouble(kind=Kind.FAILING, reason=reason, ago=0.0))
         elif self._apart.is_alone():
             log.error("unreachable_from_here", destination=self._slug, reason=self._clean(reason))
+            self._reaches(connection, is_reached=False)
+
+    def _reaches(self, connection: Connection, *, is_reached: bool) -> None:
+        workers.reaches(connection, self._worker_id, self._destination_id, is_reached=is_reached)
 
     def _wait(self) -> None:
         if self._timer is not None:

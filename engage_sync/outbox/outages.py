@@ -18,6 +18,8 @@ from engage_sync.database import channels, pipeline
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
 _REASON_CHARACTERS = 500
+# What another worker's probe told so many seconds ago says nothing of today.
+_STALE = 600.0
 
 
 class Kind(StrEnum):
@@ -71,12 +73,16 @@ _CLOSE = text(
     RETURNING extract(epoch FROM until - since)::float8 AS seconds
     """
 )
-# A worker that gets through has lanes in hand while there is anything to send.
+# A worker that gets through has lanes in hand while there is much to send, if not at every instant; and since this one
+# gave up, nobody but such a worker can have ended an outage.
 _OTHERS_SEND = text(
     """
-    SELECT EXISTS (SELECT FROM lanes WHERE destination_id = :destination AND worker_id IS NOT NULL
-                     AND worker_id <> :worker)
-       AND NOT EXISTS (SELECT FROM outages WHERE destination_id = :destination AND until IS NULL) AS send
+    SELECT NOT EXISTS (SELECT FROM outages WHERE destination_id = :destination AND until IS NULL)
+       AND (EXISTS (SELECT FROM lanes WHERE destination_id = :destination AND worker_id IS NOT NULL
+                      AND worker_id <> :worker)
+            OR EXISTS (SELECT FROM workers WHERE id <> :worker)
+               AND EXISTS (SELECT FROM outages WHERE destination_id = :destination
+                             AND until > clock_timestamp() - CAST(:within AS float8) * interval '1 second')) AS send
     """
 )
 _HURRY = text("UPDATE outages SET probe_at = clock_timestamp(), probes = 0 WHERE until IS NULL")
@@ -120,9 +126,13 @@ def take_probe(connection: Connection, destination_id: int, *, patience: float =
     return Kind(rows[0].kind) if rows else None
 
 
-def others_send(connection: Connection, destination_id: int, worker_id: int) -> bool:
-    """Whether the destination isn't held, and other workers have something in hand for it."""
-    rows = pipeline.rows(connection, _OTHERS_SEND, {"destination": destination_id, "worker": worker_id})
+def others_send(connection: Connection, destination_id: int, worker_id: int, *, apart: float) -> bool:
+    """Whether the destination isn't held, and other workers get through, as far as can be seen.
+
+    `apart`: for how many seconds this worker hasn't.
+    """
+    given = {"destination": destination_id, "worker": worker_id, "within": min(apart, _STALE)}
+    rows = pipeline.rows(connection, _OTHERS_SEND, given)
     return bool(rows[0].send)
 
 

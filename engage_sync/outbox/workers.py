@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, text
 
-from engage_sync.database import locks
+from engage_sync.database import locks, pipeline
 from engage_sync.database.locks import LockClass
 
 _OTHERS = text("SELECT id FROM workers WHERE id <> :own ORDER BY id")
@@ -37,6 +38,31 @@ _FREE = text(
 _REMOVE = text(
     "DELETE FROM workers WHERE id = :worker AND NOT EXISTS (SELECT FROM lanes WHERE worker_id = :worker) RETURNING id"
 )
+
+_REACHES = text(
+    """
+    UPDATE workers
+    SET cut_off_from = array_remove(cut_off_from, CAST(:destination AS smallint))
+      || CASE WHEN :reaches THEN '{}' ELSE ARRAY[CAST(:destination AS smallint)] END
+    WHERE id = :worker
+    """
+)
+_CUT_OFF = text(
+    """
+    SELECT destinations.slug AS destination, host, process
+    FROM workers JOIN destinations ON destinations.id = ANY(cut_off_from)
+    ORDER BY destinations.slug, host, process
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CutOff:
+    """A worker's process that doesn't get through to a destination, though others do."""
+
+    destination: str
+    host: str
+    process: int
 
 
 def register(connection: psycopg.Connection[Any], role: str = "deliver") -> int:
@@ -78,6 +104,20 @@ def reclaim(connection: Connection, timeout: float, own: int = 0) -> int:
         if locks.attempt(connection, LockClass.WORKER, worker):
             removed += _end(connection, worker, timeout)
     return removed
+
+
+def reaches(connection: Connection, worker_id: int, destination_id: int, *, is_reached: bool) -> None:
+    """Write down whether this worker gets through to a destination that others get through to."""
+    given = {"worker": worker_id, "destination": destination_id, "reaches": is_reached}
+    pipeline.rows(connection, _REACHES, given)
+
+
+def cut_off(connection: Connection) -> list[CutOff]:
+    """Those that alone don't get through, by destination."""
+    return [
+        CutOff(destination=row.destination, host=row.host, process=row.process)
+        for row in pipeline.rows(connection, _CUT_OFF, {})
+    ]
 
 
 def _end(connection: Connection, worker_id: int, timeout: float) -> bool:

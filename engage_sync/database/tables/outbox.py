@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from engage_sync.database.tables.base import NOW, Instant, Name, identity, metadata
 
@@ -84,6 +84,8 @@ workers = Table(
     Column("host", Text, nullable=False),
     Column("process", Integer, nullable=False),
     Column("started_at", Instant, nullable=False, server_default=NOW),
+    # Destinations that others get through to, and it doesn't.
+    Column("cut_off_from", ARRAY(SmallInteger), nullable=False, server_default=text("'{}'")),
 )
 
 delivered = Table(

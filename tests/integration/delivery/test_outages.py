@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from engage_sync.delivery.circuit import REFUSED_PEOPLE
 from engage_sync.delivery.deliverer import Deliverer
 from engage_sync.destinations import registry
 from engage_sync.destinations.protocol import Destination
-from engage_sync.outbox import calls, claim, lanes, outages
+from engage_sync.outbox import calls, claim, lanes, outages, workers
 from engage_sync.outbox.calls import NewCall
 from engage_sync.outbox.claim import Wanted
 from engage_sync.outbox.outages import Kind, Outage
@@ -152,7 +153,7 @@ def test_worker_that_alone_is_cut_off_holds_up_nobody_and_recovers(
     """Two workers, of which one gets no connection until somebody listens where it calls."""
     monkeypatch.setattr(circuit, "_NOTHING", ((10, 1.0),))
     monkeypatch.setattr(outages, "FIRST_PAUSE", 0.2)
-    people = 2_000
+    people = 1_200
     outbox.many_waiting(people)
 
     def in_vain() -> int:
@@ -161,17 +162,22 @@ def test_worker_that_alone_is_cut_off_holds_up_nobody_and_recovers(
                                     " + (SELECT coalesce(sum(attempts - 1), 0) FROM delivered)")  # fmt: skip
         return int(started)
 
-    async def run(healthy: Deliverer, cut_off: Deliverer, here: SandboxServer) -> None:
+    def cut_off() -> list[tuple[str, int]]:
+        with outbox.engine.begin() as connection:
+            return [(each.destination, each.process) for each in workers.cut_off(connection)]
+
+    async def run(healthy: Deliverer, alone: Deliverer, here: SandboxServer) -> None:
         stop = asyncio.Event()
-        both = [asyncio.create_task(each.run(stop)) for each in (healthy, cut_off)]
+        both = [asyncio.create_task(each.run(stop)) for each in (healthy, alone)]
         await eventually(lambda: "unreachable_from_here" in events(), 60)
+        await eventually(lambda: cut_off() == [("iterable", os.getpid())])
         assert outbox.count("messages") > people / 4
         before = in_vain()
         await eventually(lambda: outbox.count("messages") < 200, 120)
         # It tried with a person now and then, and neither its failures nor its probes held anybody.
         assert in_vain() - before < 30
-        # A second one would have met the other with nothing in hand for an instant, and ended by its next probe.
-        assert outbox.count("outages") <= 3
+        # A second one would have met the other with nothing in hand before it had ended the first.
+        assert outbox.count("outages") <= 2
         await eventually(lambda: outbox.count("messages") == 0, 60)
         assert len(here.users()) == people
         with SandboxServer(here.options, port=free_port) as there:
@@ -182,6 +188,7 @@ def test_worker_that_alone_is_cut_off_holds_up_nobody_and_recovers(
                 await asyncio.sleep(0.05)
             await eventually(lambda: "reached_again" in events() and outbox.count("messages") == 0, 60)
             assert len(here.users()) + len(there.users()) == people + number
+            await eventually(lambda: cut_off() == [])
             stop.set()
             await asyncio.gather(*both)
 
@@ -190,11 +197,11 @@ def test_worker_that_alone_is_cut_off_holds_up_nobody_and_recovers(
         def events() -> list[str]:
             return [each["event"] for each in logs]
 
-        healthy, cut_off = (
+        healthy, alone = (
             Deliverer(outbox.engine, {"iterable": iterable(url)}, Settings(max_in_flight=8), direct_url=outbox.url)
             for url in (here.url, f"http://127.0.0.1:{free_port}")
         )
-        asyncio.run(run(healthy, cut_off, here))
+        asyncio.run(run(healthy, alone, here))
         assert events().count("unreachable_from_here") == events().count("reached_again") == 1
     assert current(outbox) == []
     assert outbox.count("dead_letters") == 0
@@ -207,19 +214,33 @@ def iterable(url: str) -> Destination:
 
 
 def test_workers_that_are_all_cut_off_hold_the_destination(outbox: Outbox) -> None:
-    """One is told apart from all by what others have in hand, as long as the destination isn't held."""
+    """One is told apart from all by what others have in hand, or ended, as long as the destination isn't held."""
     outbox.many_waiting(3)
     one, other = outbox.worker(), outbox.worker()
 
-    def others_send(worker: int) -> bool:
+    def others_send(worker: int, apart: float = 3600) -> bool:
         with outbox.engine.begin() as connection:
-            return outages.others_send(connection, outbox.destination, worker)
+            return outages.others_send(connection, outbox.destination, worker, apart=apart)
 
     assert not others_send(one)
     outbox.claim(other, limit=1)
     assert (others_send(one), others_send(other)) == (True, False)
     with outbox.engine.begin() as connection:
         outages.begin(connection, outbox.destination, Kind.FAILING, "down", ago=0)
+    assert not others_send(one)
+    with outbox.engine.begin() as connection:
+        connection.execute(text("DELETE FROM messages"))
+        connection.execute(text("DELETE FROM lanes"))
+        outages.end(connection, outbox.destination)
+    # Nobody has anything in hand: who ended it gets through; but nobody is there any more, or it was long ago.
+    assert others_send(one)
+    assert not others_send(one, apart=0)
+    with outbox.engine.begin() as connection:
+        connection.execute(text("UPDATE outages SET until = until - interval '11 minutes'"))
+    assert not others_send(one)
+    with outbox.engine.begin() as connection:
+        connection.execute(text("UPDATE outages SET until = until + interval '11 minutes'"))
+        connection.execute(text("DELETE FROM workers WHERE id <> :one"), {"one": one})
     assert not others_send(one)
 
 
