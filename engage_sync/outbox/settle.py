@@ -112,7 +112,7 @@ _TAKEN = text(
     """
     + settled.confirming("told_now")
     + """)
-    SELECT id, identity_value, identity_type, destination_id, definition_id, call_type, told_version,
+    SELECT id, profile_id, identity_value, identity_type, destination_id, definition_id, call_type, told_version,
            CASE WHEN call_type = 'forget' OR id = ANY(CAST(:withheld AS bigint[])) THEN value::text END AS value
     FROM gone
     """
@@ -217,8 +217,10 @@ def _take(connection: Connection, worker_id: int, taken: Sequence[Taken]) -> set
     }
     rows = pipeline.rows(connection, _TAKEN, given)
     # Whoever looks next must not take it for told, nor for what was confirmed before.
+    _split_emails(connection, [row for row in rows if row.id in withheld and row.call_type == EMAIL_CHANGE])
     kept = [row for row in rows if row.id in withheld and row.definition_id is not None]
     settled.withdraw(connection, [_ended(row, is_unknown=True) for row in kept])
+    _disclaim(connection, kept)
     _answer(connection, rows, {each.message.id: each for each in taken})
     return {row.id for row in rows}
 
@@ -265,11 +267,12 @@ def _answer(connection: Connection, rows: Sequence[Any], ended: Mapping[int, Tak
         forgetting.answered(connection, status, answers)
 
 
-def _disclaim(connection: Connection, failed: Sequence[Any]) -> None:
-    """Behind what failed an email may be changing, and the new one counts as told: it is looked at again."""
-    changes = calls.email_changes(connection, [row.profile_id for row in failed]) if failed else []
+def _disclaim(connection: Connection, untold: Sequence[Any]) -> None:
+    """Behind what failed, or was withheld, an email may be changing, and the new one counts as told: it is looked at
+    again."""
+    changes = calls.email_changes(connection, [row.profile_id for row in untold]) if untold else []
     moved: set[int] = set()
-    for row in failed:
+    for row in untold:
         email = _email_since(row, changes)
         if email is not None:
             emails.disclaim(connection, _ended(row).key._replace(identity_value=email), row.told_version)
@@ -289,7 +292,7 @@ def _email_since(row: Any, changes: Sequence[Any]) -> str | None:
 
 
 def _split_emails(connection: Connection, changes: Sequence[Any]) -> None:
-    """An email that a destination didn't change is two users there: the person's definitions look at both again."""
+    """An email that didn't change in a destination is two users there: the person's definitions look at both again."""
     for row in changes:
         before = orjson.loads(row.value)
         emails.split(connection, before=before, after=row.identity_value, destination_id=row.destination_id)

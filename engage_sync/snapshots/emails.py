@@ -117,5 +117,5 @@ _DISCLAIM = text(
 
 
 def disclaim(connection: Connection, key: ToldKey, version: int) -> None:
-    """What was under way to the old email, and so counted as told to this one, was refused: what is true is said."""
+    """What was under way to the old email, and so counted as told to this one, was not taken: what is true is said."""
     connection.execute(_DISCLAIM, {**key._asdict(), "version": version})

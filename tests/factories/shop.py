@@ -15,6 +15,7 @@ from engage_sync.definitions.model import DefinitionSpec
 from engage_sync.delivery.deliverer import Deliverer
 from engage_sync.delivery.report import Report
 from engage_sync.destinations import registry
+from engage_sync.destinations.allowing import Allowed
 from engage_sync.ingest import accept, inbox
 from engage_sync.ingest.sources import ensure_sources
 from engage_sync.outbox import destinations_table
@@ -69,8 +70,14 @@ class Shop:
         reports = compute.compute(self.engine, self.context, None, cause=Cause.MANUAL)
         assert [report.error for report in reports if report.error] == []
 
-    def deliver(self, **settings: Any) -> Report:
-        made = Deliverer(self.engine, {"iterable": self.destination}, Settings(**settings), direct_url=self.url)
+    def deliver(self, *, allow: Sequence[str] | None = None, **settings: Any) -> Report:
+        made = Deliverer(
+            self.engine,
+            {"iterable": self.destination},
+            Settings(**settings),
+            direct_url=self.url,
+            allowed={"iterable": Allowed(allow)},
+        )
         return asyncio.run(made.run_until_empty())
 
     def deliver_once(self, **settings: Any) -> Report:

@@ -163,6 +163,44 @@ def test_what_was_under_way_to_the_old_email_and_is_refused_is_told_to_the_new_o
     ]
 
 
+def test_what_was_under_way_to_the_old_email_and_is_withheld_is_told_to_the_new_one(
+    shop: Shop, sandbox: SandboxServer
+) -> None:
+    """A worker died, and by the time another one looks, `allow` lets only the new email through."""
+    shop.apply(audience("bought", BOUGHT))
+    shop.send(identify("u1", "a@x.io"), bought())
+    shop.resolve()
+    shop.compute()
+    with shop.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE messages SET attempts = 1, started_at = now() - interval '1 minute'")
+    shop.send(identify("u1", "b@y.io"))
+    shop.resolve()
+    assert shop.deliver(allow=["y.io"]).withheld == 2
+    shop.compute()
+    shop.deliver(allow=["y.io"])
+    assert shop.said() == [("update", ("b@y.io", {"bought": True}))]
+    # The old one may have heard it, for all that we know.
+    assert shop.rows("SELECT identity_value, enqueued, is_unknown FROM told ORDER BY 1") == [
+        ("a@x.io", None, True), ("b@y.io", None, False)
+    ]  # fmt: skip
+
+
+def test_a_change_that_is_withheld_leaves_two_emails(shop: Shop, sandbox: SandboxServer) -> None:
+    shop.apply(audience("bought", BOUGHT))
+    shop.process(identify("u1", "a@x.io"), bought())
+    shop.send(identify("u1", "b@y.io"))
+    shop.resolve()
+    shop.compute()
+    assert shop.deliver(allow=["y.io"]).withheld == 1
+    shop.compute()
+    # The old email's end waits for the day on which `allow` goes.
+    assert shop.deliver(allow=["y.io"]).withheld == 1
+    assert shop.said() == [("update", (email, {"bought": True})) for email in ("a@x.io", "b@y.io")]
+    assert shop.rows("SELECT identity_value, enqueued, confirmed, is_unknown FROM told ORDER BY 1") == [
+        ("a@x.io", None, True, True), ("b@y.io", None, True, False)
+    ]  # fmt: skip
+
+
 def test_what_was_under_way_and_is_refused_is_told_to_the_old_email_where_the_change_is_refused_too(
     shop: Shop, sandbox: SandboxServer
 ) -> None:
