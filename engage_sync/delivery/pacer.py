@@ -221,10 +221,11 @@ class Pacer:
         jobs, parcel.jobs = parcel.jobs, []
         for job in jobs:
             found = started.get(job.message.id)
-            job.begun |= started.keys() & {message.id for message in job.messages}
+            begun = [message.id for message in job.messages if message.id in started]
+            job.begun = job.begun.union(begun)
             if found is not None:
                 job.started, job.started_clock = found, asked
-            if all(message.id in started for message in job.messages):
+            if len(begun) == len(job.messages):
                 parcel.jobs.append(job)
             else:
                 self._refuse(job)

@@ -119,6 +119,9 @@ class Ready:
     _first: list[Parcel] = field(default_factory=list)
     _taken: int = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._first) or any(self._waiting)
+
     def __len__(self) -> int:
         """How many jobs there are."""
         return sum(len(waiting) for waiting in self._waiting) + sum(len(parcel.jobs) for parcel in self._first)
@@ -126,7 +129,9 @@ class Ready:
     @property
     def fills_a_parcel(self) -> bool:
         """Whether waiting for more would not make the next parcel any larger, as far as the count says."""
-        return bool(self._first) or len(self) >= (self.bulk.most_entries if self.bulk is not None else 1)
+        if self.bulk is None:
+            return bool(self)
+        return bool(self._first) or len(self) >= self.bulk.most_entries
 
     def add(self, job: Job) -> None:
         self._waiting[job.lane.priority].append(job)
@@ -143,7 +148,7 @@ class Ready:
     def take(self, count: int) -> list[Parcel]:
         """Up to `count` parcels, the most urgent first."""
         parcels: list[Parcel] = []
-        while len(parcels) < count and len(self):
+        while len(parcels) < count and self:
             parcels.append(self._first.pop() if self._first else self._filled())
         return parcels
 
