@@ -21,7 +21,8 @@ from engage_sync.profiles.graph import Node
 from engage_sync.snapshots.runs import Cause
 from engage_sync.sync import compute as use_case
 from engage_sync.sync.batches import RunReport
-from engage_sync.sync.catalog import Context
+from engage_sync.sync.catalog import Catalog, Context
+from engage_sync.sync.rounds import Round
 
 IDENTIFY = {"iterable": Tells(identify=True)}
 BOTH = {"iterable": Tells(identify=True, track=TrackNames(entered="Audience Entered", exited="Audience Exited"))}
@@ -167,6 +168,12 @@ class World:
         reports = use_case.compute(self.engine, self.context, keys or None, as_of=as_of, full=full, cause=Cause.MANUAL)
         assert [report.error for report in reports if report.error] == []
         return {report.key: report for report in reports}
+
+    def turn(self, *, sweeps: bool = False) -> Round:
+        """A turn of real time."""
+        with self.engine.begin() as connection:
+            catalog = Catalog.load(connection)
+        return use_case.turn(self.engine, self.context, catalog, catalog.definitions, sweeps=sweeps)
 
     def deliver(self) -> list[tuple[str, str, str, Any]]:
         """Take everything out of the outbox as if it had been delivered: (identity, key, call type, value)."""

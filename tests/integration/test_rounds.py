@@ -10,18 +10,11 @@ from sqlalchemy import Engine, text
 from engage_sync.database import locks
 from engage_sync.snapshots.runs import Cause
 from engage_sync.sync import batches
-from engage_sync.sync import compute as computation
 from engage_sync.sync.catalog import Catalog
 from engage_sync.sync.rounds import Round
 from tests.world import World, audience, trait
 
 BOUGHT = "event('Order Completed').count() >= 1"
-
-
-def turn(world: World, *, sweeps: bool = False) -> Round:
-    with world.engine.begin() as connection:
-        catalog = Catalog.load(connection)
-    return computation.turn(world.engine, world.context, catalog, catalog.definitions, sweeps=sweeps)
 
 
 @pytest.fixture
@@ -43,16 +36,16 @@ def past() -> datetime:
 
 
 def test_what_was_touched_is_told_at_once_with_what_refers_to_it(world: World) -> None:
-    assert turn(world) == Round()
+    assert world.turn() == Round()
     world.event("ann", "Order Completed", past())
-    assert turn(world).differences == 2
-    assert (turn(world).differences, turn(world).messages) == (0, 0)
+    assert world.turn().differences == 2
+    assert (world.turn().differences, world.turn().messages) == (0, 0)
     assert world.deliver() == [("a@x.io", "bought", "identify", True), ("a@x.io", "never", "identify", False)]
 
 
 def test_an_untouched_definition_is_left_alone(world: World) -> None:
     world.event("ann", "Order Completed", past())
-    turn(world)
+    world.turn()
     with world.engine.begin() as connection:
         statement = "SELECT key FROM runs JOIN definitions ON definitions.id = definition_id WHERE cause = 'realtime'"
         assert "visits" not in set(connection.execute(text(statement)).scalars())
@@ -74,11 +67,11 @@ def test_a_writer_that_commits_late_loses_nothing(world: World) -> None:
     )
     world.person("bob", emails=("b@x.io",))
     world.event("bob", "Order Completed", past())
-    turn(world)
+    world.turn()
     assert world.members("bought") == {"bob"}
     transaction.commit()
     late.close()
-    turn(world)
+    world.turn()
     assert world.members("bought") == {"ann", "bob"}
 
 
@@ -87,20 +80,20 @@ def test_a_busy_definition_is_left_for_its_next_turn(world: World) -> None:
         bought = other.execute(text("SELECT id FROM definitions WHERE key = 'bought'")).scalar_one()
         locks.wait(other, locks.LockClass.DEFINITION, bought)
         world.event("ann", "Order Completed", past())
-        turn(world)
+        world.turn()
         assert world.members("bought") == set()
-    turn(world)
+    world.turn()
     assert world.members("bought") == {"ann"}
 
 
 def test_an_event_of_the_future_enters_by_the_sweep(world: World) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1)
     world.event("ann", "Order Completed", soon)
-    turn(world, sweeps=True)
+    world.turn(sweeps=True)
     assert world.members("bought") == set()
     with world.engine.begin() as connection:
         connection.execute(text("SELECT pg_sleep(1.1)"))
-    turn(world, sweeps=True)
+    world.turn(sweeps=True)
     assert world.members("bought") == {"ann"}
 
 
@@ -120,7 +113,7 @@ def test_one_that_fails_is_marked_and_the_others_go_on(world: World) -> None:
     with world.engine.begin() as connection:
         catalog = Catalog.load(connection)
     reports = {}
-    for definition in turn(world).large:
+    for definition in world.turn().large:
         report = batches.compute_one(world.engine, world.context, catalog, definition, cause=Cause.REALTIME)
         reports[report.key] = report.error
     assert reports["bought"] is None

@@ -17,7 +17,6 @@ from engage_sync.scheduler import Scheduler
 from engage_sync.snapshots.runs import Cause
 from engage_sync.sync import compute as computation
 from engage_sync.sync import staging, writing
-from engage_sync.sync.catalog import Catalog
 from tests.world import World, audience, trait
 
 BOUGHT = "event('Order Completed').count() >= 1"
@@ -50,12 +49,6 @@ def do(world: World, statement: str, **given: Any) -> None:
 
 def state(world: World, column: str) -> Any:
     return one(world, f"SELECT {column} FROM computations")
-
-
-def turn(world: World, *, sweeps: bool = False) -> None:
-    with world.engine.begin() as connection:
-        catalog = Catalog.load(connection)
-    computation.turn(world.engine, world.context, catalog, catalog.definitions, sweeps=sweeps)
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
@@ -92,9 +85,9 @@ def test_real_time_reads_touches_and_leaves_the_edges_to_whoever_sweeps(world: W
     world.compute()
     swept_to = state(world, "swept_to")
     world.event("p0", "Order Completed", past())
-    turn(world)
+    world.turn()
     assert state(world, "swept_to") == swept_to
-    turn(world, sweeps=True)
+    world.turn(sweeps=True)
     assert state(world, "swept_to") > swept_to
 
 
@@ -197,10 +190,10 @@ def test_two_touches_of_one_person_at_once_wait_for_nobody(world: World) -> None
             {"p0": world.people["p0"]},
         )
     one_.commit()
-    turn(world)
+    world.turn()
     assert world.values("orders")["p0"] == 2
     other.commit()
-    turn(world)
+    world.turn()
     assert world.values("orders")["p0"] == 3
     one_.close()
     other.close()
@@ -234,7 +227,7 @@ def test_real_time_keeps_one_run_a_minute_and_definition(world: World) -> None:
     world.compute()
     for number in range(5):
         world.event(f"p{number}", "Order Completed", past())
-        turn(world)
+        world.turn()
     minutes = one(world, "SELECT count(DISTINCT minute) FROM runs WHERE cause = 'realtime'")
     assert minutes in (1, 2)
     assert one(world, "SELECT count(*) FROM runs WHERE cause = 'realtime'") == minutes

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     DateTime,
     FromClause,
-    Numeric,
     Select,
     Subquery,
     Text,
@@ -36,9 +35,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from engage_sync.definitions.language import describe, tree
-from engage_sync.definitions.language.tree import Comparator
 from engage_sync.evaluation import funnels, operands, windows
-from engage_sync.evaluation.compiler import events, reducers
+from engage_sync.evaluation.compiler import events, reducers, types
 from engage_sync.evaluation.compiler.conditions import Conditions, Row
 from engage_sync.evaluation.compiler.events import AS_OF, Event
 from engage_sync.evaluation.compiler.statement import Evaluation, render
@@ -54,9 +52,6 @@ EVENT_COLUMNS = ("id", "timestamp", "source_id", "message_id", "profile_id", "re
 _EXAMPLE_LENGTH = 200
 _PEOPLE = People(scope=Scope.PROFILES, include_anonymous=True)
 
-_ORDERING = frozenset({Comparator.GREATER_THAN, Comparator.AT_LEAST, Comparator.LESS_THAN, Comparator.AT_MOST})
-_DATED = frozenset({Comparator.BEFORE_DATE, Comparator.AFTER_DATE}) | tree.RELATIVE_TO_NOW
-
 
 class LeftOutBy(StrEnum):
     FUTURE = "future"
@@ -64,12 +59,6 @@ class LeftOutBy(StrEnum):
     WINDOW = "window"
     SOURCES = "sources"
     WHERE = "where"
-
-
-class Expected(StrEnum):
-    NUMBER = "number"
-    DATE = "date"
-    LIST = "list"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +99,7 @@ class Skipped:
     """One row (values, skipped, example): of what is read as one type, how much isn't, and the JSON text of one."""
 
     reference: tree.EventField
-    expected: Expected
+    expected: types.Expected
     evaluation: Evaluation
 
 
@@ -140,16 +129,6 @@ def compile_matches(
     """Compile the questions about an aggregate's events; in a funnel, that come `after` an event of that name."""
     conditions = Conditions(catalog, since, subject)
     return _Compiler(aggregate=aggregate, conditions=conditions, subject=subject, after=after).matches()
-
-
-def is_ordering(comparator: Comparator) -> bool:
-    """Whether it compares numbers only."""
-    return comparator in _ORDERING
-
-
-def is_dated(comparator: Comparator) -> bool:
-    """Whether it compares dates only."""
-    return comparator in _DATED
 
 
 @dataclass(kw_only=True)
@@ -320,11 +299,11 @@ class _Compiler:
 
     def _skipped(self) -> list[Skipped]:
         found = []
-        for reference, expected, of_matched in dict.fromkeys(self._typed()):
+        for reference, expected, of_matched in dict.fromkeys(types.typed(self.aggregate)):
             judged = self._judged()
             rows, value = self._values(judged, reference)
             present = operands.present(Operand(kind=Kind.JSON, expression=value))
-            wrong = and_(present, not_(_reads_as(value, expected)))
+            wrong = and_(present, not_(types.reads_as(value, expected)))
             example = func.min(func.left(cast(value, Text), _EXAMPLE_LENGTH)).filter(wrong)
             stage = judged.c.reason.is_(None) if of_matched else self._reached_where(judged)
             columns: list[ColumnElement[Any]] = [func.count().filter(present), func.count().filter(wrong), example]
@@ -337,21 +316,6 @@ class _Compiler:
         firsts = [number for number, (reason, _) in enumerate(self._reasons()) if reason.by is LeftOutBy.WHERE]
         return judged.c.reason.is_(None) | (judged.c.reason >= firsts[0])
 
-    def _typed(self) -> list[tuple[tree.EventField, Expected, bool]]:
-        """(reference, what it is read as, whether of the matched events only)"""
-        found = []
-        reducer = self.aggregate.reducer
-        if isinstance(reducer, tree.Sum | tree.Avg) or (
-            isinstance(reducer, tree.Min | tree.Max) and not reducer.as_string
-        ):
-            found.append((reducer.of, Expected.NUMBER, True))
-        if isinstance(reducer, tree.Mode) and reducer.as_array:
-            found.append((reducer.of, Expected.LIST, True))
-        for each in self.aggregate.stream.filters:
-            if isinstance(each, tree.Where):
-                found += [(reference, expected, False) for reference, expected in _compared(each.condition)]
-        return found
-
     def _read_of(self, rows: Subquery) -> Event:
         return Event(rows=rows, key=self.subject.key)
 
@@ -361,35 +325,6 @@ class _Compiler:
             return judged, value
         each = events.each(value, reference.path)
         return judged.join(each, true()), each.c.value
-
-
-def _compared(node: tree.Node) -> list[tuple[tree.EventField, Expected]]:
-    """What comparisons read of the event at hand as a number or a date; nothing of the events that follow it."""
-    match node:
-        case tree.And() | tree.Or():
-            return [found for each in node.operands for found in _compared(each)]
-        case tree.Not():
-            return _compared(node.operand)
-        case tree.Comparison() if node.comparator in _ORDERING | _DATED:
-            expected = Expected.NUMBER if node.comparator in _ORDERING else Expected.DATE
-            own = [
-                each for each in (node.left, *node.arguments) if isinstance(each, tree.PropertyRef | tree.ContextRef)
-            ]
-            return [(each, expected) for each in own if not (isinstance(each, tree.PropertyRef) and each.parent)]
-        case _:
-            return []
-
-
-def _reads_as(value: ColumnElement[Any], expected: Expected) -> Condition:
-    match expected:
-        case Expected.NUMBER:
-            return func.engage_number(value, type_=Numeric).is_not(None)
-        case Expected.DATE:
-            return operands.instant(Operand(kind=Kind.JSON, expression=value)).is_not(None)
-        case Expected.LIST:
-            return func.jsonb_typeof(value) == "array"
-        case _:
-            assert_never(expected)
 
 
 def _dearness(given: tree.Filter) -> int:

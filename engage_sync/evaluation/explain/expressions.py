@@ -12,8 +12,8 @@ from engage_sync.database import pipeline
 from engage_sync.database.pipeline import Query
 from engage_sync.definitions.language import describe, tree
 from engage_sync.definitions.language.tree import Comparator
-from engage_sync.evaluation.compiler.matches import Expected, is_dated, is_ordering
 from engage_sync.evaluation.compiler.reducers import is_count
+from engage_sync.evaluation.compiler.types import Expected, is_dated, is_ordering
 from engage_sync.evaluation.explain.nodes import head, value_document
 from engage_sync.evaluation.explain.question import Question
 from engage_sync.evaluation.explain.streams import Streams

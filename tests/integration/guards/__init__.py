@@ -1,0 +1,1 @@
+"""Guards: what they hold, and what approving and discarding do."""
