@@ -96,16 +96,20 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
-    """One row (values, skipped, example): of what is read as one type, how much isn't, and the JSON text of one."""
+    """Three columns (values, skipped, example): of what is read as one type, how much isn't, and the JSON text of one.
+
+    They begin at `column` of the row of counts; of what is several values an event they are a row of their own.
+    """
 
     reference: tree.EventField
     expected: types.Expected
-    evaluation: Evaluation
+    column: int | None
+    evaluation: Evaluation | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Matches:
-    """`counts` has one row: how many events count, then how many are left out by each of `reasons`.
+    """`counts` has one row: how many events count, how many are left out by each of `reasons`, then what is `skipped`.
 
     `made_by` lists the one event that a first, last, min or max comes from.
     """
@@ -142,13 +146,14 @@ class _Compiler:
         judged = self._judged(once=True)
         counts: list[ColumnElement[Any]] = [func.count().filter(judged.c.reason.is_(None))]
         counts += [func.count().filter(judged.c.reason == number) for number in range(len(self._reasons()))]
+        skipped = tuple(self._skipped(judged, counts))
         return Matches(
             reasons=tuple(reason for reason, _ in self._reasons()),
             counts=render(select(*counts).select_from(judged)),
             matched=self._newest(left_out=False),
             left_out=self._newest(left_out=True),
             made_by=self._made_by(),
-            skipped=tuple(self._skipped()),
+            skipped=skipped,
         )
 
     # --- which of them count ------------------------------------------------------------------------------------
@@ -297,18 +302,27 @@ class _Compiler:
         chosen = select(judged).select_from(rows).where(judged.c.reason.is_(None), usable)
         return self._listing(chosen.order_by(*by_value, *by_time))
 
-    def _skipped(self) -> list[Skipped]:
+    def _skipped(self, judged: Subquery, counts: list[ColumnElement[Any]]) -> list[Skipped]:
+        """Adds the columns of what can be counted with the events: they may be many, and are looked at once."""
         found = []
         for reference, expected, of_matched in dict.fromkeys(types.typed(self.aggregate)):
-            judged = self._judged()
-            rows, value = self._values(judged, reference)
+            is_several = "$" in reference.path
+            judged_here = self._judged() if is_several else judged
+            rows, value = self._values(judged_here, reference)
             present = operands.present(Operand(kind=Kind.JSON, expression=value))
             wrong = and_(present, not_(types.reads_as(value, expected)))
-            example = func.min(func.left(cast(value, Text), _EXAMPLE_LENGTH)).filter(wrong)
-            stage = judged.c.reason.is_(None) if of_matched else self._reached_where(judged)
-            columns: list[ColumnElement[Any]] = [func.count().filter(present), func.count().filter(wrong), example]
-            evaluation = render(select(*columns).select_from(rows).where(stage))
-            found.append(Skipped(reference=reference, expected=expected, evaluation=evaluation))
+            stage = judged_here.c.reason.is_(None) if of_matched else self._reached_where(judged_here)
+            example = func.min(func.left(cast(value, Text), _EXAMPLE_LENGTH))
+            columns: list[ColumnElement[Any]] = [
+                func.count().filter(and_(stage, present)),
+                func.count().filter(and_(stage, wrong)),
+                example.filter(and_(stage, wrong)),
+            ]
+            own = render(select(*columns).select_from(rows)) if is_several else None
+            column = None if is_several else len(counts)
+            found.append(Skipped(reference=reference, expected=expected, column=column, evaluation=own))
+            if not is_several:
+                counts += columns
         return found
 
     def _reached_where(self, judged: Subquery) -> Condition:

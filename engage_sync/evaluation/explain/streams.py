@@ -65,8 +65,9 @@ class Streams:
         shown = self._question.events if parent is None else min(self._question.events, _FOLLOWING)
         listings = [matches.matched, matches.left_out, *([matches.made_by] if matches.made_by else [])]
         evaluations = [matches.counts, *(each.evaluation for each in listings)]
-        evaluations += [each.evaluation for each in matches.skipped]
-        limits = [0, shown, shown, *([1] if matches.made_by else []), *(0 for _ in matches.skipped)]
+        several = [each.evaluation for each in matches.skipped if each.evaluation is not None]
+        evaluations += several
+        limits = [0, shown, shown, *([1] if matches.made_by else []), *(0 for _ in several)]
         rows = pipeline.ask_each(
             self._connection,
             [
@@ -74,18 +75,18 @@ class Streams:
                 for each, limit in zip(evaluations, limits, strict=True)
             ],
         )
-        lists = rows[1 : 1 + len(listings)]
+        (counts,), lists = rows[0], rows[1 : 1 + len(listings)]
         if self._question.accounts is not None:
             self._who.load(row[_WHOSE] for each in lists for row in each)
         return {
             "event": aggregate.stream.event,
-            "matched": rows[0][0][0],
+            "matched": counts[0],
             "left_out": [
                 {"by": reason.by, "text": reason.text, "events": count}
-                for reason, count in zip(matches.reasons, rows[0][0][1:], strict=True)
+                for reason, count in zip(matches.reasons, counts[1:], strict=False)
                 if count
             ],
-            "skipped": _skipped(matches.skipped, rows[1 + len(listings) :]),
+            "skipped": _skipped(matches.skipped, counts, rows[1 + len(listings) :]),
             "made_by": self._events(aggregate, matches, listings[2], lists[2], False)[0]
             if matches.made_by and lists[2]
             else None,
@@ -172,19 +173,26 @@ def _fields(listing: Listing, row: Sequence[Any], kind: type) -> dict[str, Any]:
     return found
 
 
-def _skipped(asked: Sequence[Skipped], rows: Sequence[Sequence[tuple[Any, ...]]]) -> list[Mapping[str, Any]]:
-    """Values that don't read as what they are read as."""
-    return [
-        {
-            "text": describe(each.reference),
-            "expected": each.expected,
-            "values": values,
-            "skipped": skipped,
-            "example": _example(example),
-        }
-        for each, ((values, skipped, example),) in zip(asked, rows, strict=True)
-        if skipped
-    ]
+def _skipped(
+    asked: Sequence[Skipped], counts: Sequence[Any], several: Sequence[Sequence[Sequence[Any]]]
+) -> list[Mapping[str, Any]]:
+    """Values that don't read as what they are read as: from the row of counts, or a row of their own."""
+    found: list[Mapping[str, Any]] = []
+    own = iter(several)
+    for each in asked:
+        row = next(own)[0] if each.column is None else counts[each.column : each.column + 3]
+        values, skipped, example = row
+        if skipped:
+            found.append(
+                {
+                    "text": describe(each.reference),
+                    "expected": each.expected,
+                    "values": values,
+                    "skipped": skipped,
+                    "example": _example(example),
+                }
+            )
+    return found
 
 
 def _example(text_: str) -> Any:
