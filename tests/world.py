@@ -6,7 +6,7 @@ Facts are written as the resolver writes them, touches included; everything afte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -41,6 +41,11 @@ def trait(key: str, query: str, *, of_accounts: bool = False, **options: Any) ->
     return DefinitionSpec(
         kind="computed_trait", key=key, name=key, query=query, tree=tree, **{"destinations": IDENTIFY, **options}
     )
+
+
+def ago(**span: float) -> datetime:
+    """An instant so long before now."""
+    return datetime.now(UTC) - timedelta(**span)
 
 
 class World:

@@ -47,7 +47,6 @@ class Circuit:
         self._seconds: deque[_Second] = deque()
         self._people: set[int] = set()
         self._failing_since: float | None = None
-        self._failed_at = -_WINDOW - 1.0
         self._reason = ""
 
     def note(self, profile_id: int, outcome: Outcome | Unclear, now: float) -> None:
@@ -60,7 +59,6 @@ class Circuit:
             case Retry(reason=reason, is_throttled=is_throttled):
                 if not is_throttled:
                     second = self._second(now)
-                    self._failed_at = now
                     second.failed += 1
                     _add(second.people, profile_id)
                 if self._failing_since is None:
@@ -115,9 +113,6 @@ class Circuit:
 
     def _nearly_all(self, now: float) -> float | None:
         """For how long nearly all has failed, if for long enough."""
-        if now - self._failed_at > _WINDOW + 1:
-            # Asked of each message that ended: mostly nothing failed lately.
-            return None
         self._forget(now)
         failed = sum(second.failed for second in self._seconds)
         delivered = sum(second.delivered for second in self._seconds)

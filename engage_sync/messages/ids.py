@@ -40,7 +40,7 @@ def forwarded_id(*, installation: UUID, destination: str, source: str, message_i
 
 def space_id(installation: UUID, slug: str) -> str:
     """`spa_` and 27 letters and digits: the id that a space leaves under."""
-    return "spa_" + _letters(_parts(str(installation)), _parts("space", slug))
+    return "spa_" + _letters(_parts(str(installation), "space", slug))
 
 
 def _letters(*parts: str) -> str:

@@ -216,11 +216,12 @@ def _take(connection: Connection, worker_id: int, taken: Sequence[Taken]) -> set
         "worker": worker_id,
     }
     rows = pipeline.rows(connection, _TAKEN, given)
+    kept_back = [row for row in rows if row.id in withheld]
+    _split_emails(connection, [row for row in kept_back if row.call_type == EMAIL_CHANGE])
     # Whoever looks next must not take it for told, nor for what was confirmed before.
-    _split_emails(connection, [row for row in rows if row.id in withheld and row.call_type == EMAIL_CHANGE])
-    kept = [row for row in rows if row.id in withheld and row.definition_id is not None]
-    settled.withdraw(connection, [_ended(row, is_unknown=True) for row in kept])
-    _disclaim(connection, kept)
+    untold = [row for row in kept_back if row.definition_id is not None]
+    settled.withdraw(connection, [_ended(row, is_unknown=True) for row in untold])
+    _disclaim(connection, untold)
     _answer(connection, rows, {each.message.id: each for each in taken})
     return {row.id for row in rows}
 
@@ -268,8 +269,7 @@ def _answer(connection: Connection, rows: Sequence[Any], ended: Mapping[int, Tak
 
 
 def _disclaim(connection: Connection, untold: Sequence[Any]) -> None:
-    """Behind what failed, or was withheld, an email may be changing, and the new one counts as told: it is looked at
-    again."""
+    """Behind what wasn't taken an email may be changing, and the new one counts as told: it is looked at again."""
     changes = calls.email_changes(connection, [row.profile_id for row in untold]) if untold else []
     moved: set[int] = set()
     for row in untold:

@@ -29,7 +29,7 @@ def test_the_stand_in_ends_with_what_the_snapshots_say() -> None:
         [sys.executable, DEMO / "demo.py", "--households", "40", "--hours", "2"],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=170,
         check=False,
     )
     said = done.stdout + done.stderr

@@ -125,13 +125,22 @@ def test_what_waits_for_the_old_email_is_said_to_the_new_one(shop: Shop, sandbox
     assert shop.waiting() == []
 
 
-def test_what_is_under_way_to_the_old_email_is_not_said_again(shop: Shop, sandbox: SandboxServer) -> None:
+def told_the_old_email(shop: Shop) -> None:
+    """Somebody bought, and a worker died as it told their email, a@x.io."""
     shop.apply(audience("bought", BOUGHT))
     shop.send(identify("u1", "a@x.io"), bought())
     shop.resolve()
     shop.compute()
+    start_everything(shop)
+
+
+def start_everything(shop: Shop) -> None:
     with shop.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE messages SET attempts = 1, started_at = now() - interval '1 minute'")
+
+
+def test_what_is_under_way_to_the_old_email_is_not_said_again(shop: Shop, sandbox: SandboxServer) -> None:
+    told_the_old_email(shop)
     shop.send(identify("u1", "b@x.io"))
     shop.resolve()
     shop.compute()
@@ -144,12 +153,7 @@ def test_what_is_under_way_to_the_old_email_is_not_said_again(shop: Shop, sandbo
 def test_what_was_under_way_to_the_old_email_and_is_refused_is_told_to_the_new_one(
     shop: Shop, sandbox: SandboxServer, emails_since: list[str]
 ) -> None:
-    shop.apply(audience("bought", BOUGHT))
-    shop.send(identify("u1", "a@x.io"), bought())
-    shop.resolve()
-    shop.compute()
-    with shop.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE messages SET attempts = 1, started_at = now() - interval '1 minute'")
+    told_the_old_email(shop)
     for email in emails_since:
         shop.send(identify("u1", email))
         shop.resolve()
@@ -166,13 +170,8 @@ def test_what_was_under_way_to_the_old_email_and_is_refused_is_told_to_the_new_o
 def test_what_was_under_way_to_the_old_email_and_is_withheld_is_told_to_the_new_one(
     shop: Shop, sandbox: SandboxServer
 ) -> None:
-    """A worker died, and by the time another one looks, `allow` lets only the new email through."""
-    shop.apply(audience("bought", BOUGHT))
-    shop.send(identify("u1", "a@x.io"), bought())
-    shop.resolve()
-    shop.compute()
-    with shop.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE messages SET attempts = 1, started_at = now() - interval '1 minute'")
+    """By the time another worker looks, `allow` lets only the new email through."""
+    told_the_old_email(shop)
     shop.send(identify("u1", "b@y.io"))
     shop.resolve()
     assert shop.deliver(allow=["y.io"]).withheld == 2
@@ -209,8 +208,7 @@ def test_what_was_under_way_and_is_refused_is_told_to_the_old_email_where_the_ch
     shop.send(identify("u1", "a@x.io", plan="silver"))
     shop.resolve()
     shop.compute()
-    with shop.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE messages SET attempts = 1, started_at = now() - interval '1 minute'")
+    start_everything(shop)
     shop.send(identify("u1", "b@x.io"))
     shop.resolve()
     sandbox.add_faults({"path": "/api/users/update", "kind": "status", "status": 409, "times": 1})

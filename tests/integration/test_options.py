@@ -11,11 +11,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from engage_sync.definitions.model import DefinitionSpec, Workspace
-from engage_sync.sync import compute as computation
 from engage_sync.sync import planning
-from engage_sync.sync.catalog import Catalog
-from engage_sync.sync.rounds import Round
-from tests.world import World, audience, trait
+from tests.world import World, ago, audience, trait
 
 MINUTE = "event('V').within(1 minutes).count() >= 1"
 
@@ -26,16 +23,6 @@ def world(engine: Engine) -> World:
     made.person("ann", emails=("a@x.io",))
     made.person("bob", emails=("b@x.io",))
     return made
-
-
-def ago(**span: float) -> datetime:
-    return datetime.now(UTC) - timedelta(**span)
-
-
-def sweep(world: World) -> Round:
-    with world.engine.begin() as connection:
-        catalog = Catalog.load(connection)
-    return computation.turn(world.engine, world.context, catalog, catalog.definitions, sweeps=True)
 
 
 def pass_time(world: World, seconds: float) -> None:
@@ -57,22 +44,22 @@ def test_a_window_in_real_time_is_entered_at_once_and_left_as_its_edge_passes(wo
     world.apply(audience("lately", MINUTE, compute_cadence="realtime"))
     world.compute()
     world.event("ann", "V", ago(seconds=58.5))
-    sweep(world)
+    world.turn(sweeps=True)
     assert world.deliver() == [("a@x.io", "lately", "identify", True)]
     pass_time(world, 2)
-    sweep(world)
+    world.turn(sweeps=True)
     assert world.deliver() == [("a@x.io", "lately", "identify", False)]
-    assert sweep(world).touched == 0
+    assert world.turn(sweeps=True).touched == 0
 
 
 def test_a_date_in_real_time_counts_from_its_edge_on(world: World) -> None:
     world.apply(audience("ends_soon", "trait('trial_ends').within_next(1 hours)", compute_cadence="realtime"))
     world.compute()
     world.trait("ann", "trial_ends", (datetime.now(UTC) + timedelta(hours=1, seconds=1.5)).isoformat(), ago(days=1))
-    sweep(world)
+    world.turn(sweeps=True)
     assert world.members("ends_soon") == set()
     pass_time(world, 2)
-    sweep(world)
+    world.turn(sweeps=True)
     assert world.members("ends_soon") == {"ann"}
 
 
@@ -85,7 +72,7 @@ def test_changing_the_cadence_recomputes_nothing_and_says_nothing(world: World) 
     world.deliver()
     apply(world, realtime)
     world.event("bob", "V", ago(hours=1))
-    sweep(world)
+    world.turn(sweeps=True)
     apply(world, hourly)
     world.compute()
     assert world.deliver() == [("b@x.io", "lately", "identify", True)]

@@ -16,7 +16,7 @@ from tests.integration import histories
 from tests.integration.histories import Player
 
 # HYPOTHESIS_PROFILE=thorough looks ten times as long.
-EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 45
+EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 60
 
 # So that what one does concerns others from the first step on.
 TEAMS = [

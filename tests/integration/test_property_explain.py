@@ -24,7 +24,7 @@ from tests.oracle.evaluate import _events as matching
 from tests.oracle.told import same
 
 # HYPOTHESIS_PROFILE=thorough looks ten times as long.
-EXAMPLES = 400 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 24
+EXAMPLES = 400 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 30
 # How far from an event anything may happen: windows, windows after windows, and days.
 HOURS = (0, 1, 1.5, 2, 12, 24, 30, 48, 72, 7 * 24, 9 * 24)
 SAMPLED = 40

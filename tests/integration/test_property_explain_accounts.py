@@ -25,7 +25,7 @@ from tests.oracle.evaluate import Account, Person, is_member, value_of
 from tests.oracle.evaluate import _events as matching
 from tests.oracle.told import same
 
-EXAMPLES = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 15
+EXAMPLES = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 20
 SAMPLED = 15
 
 scripts = st.lists(

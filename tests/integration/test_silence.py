@@ -18,7 +18,7 @@ from engage_sync.snapshots.differences import Tally
 from engage_sync.sync import approving
 from engage_sync.sync.batches import RunReport
 from engage_sync.sync.ingest import import_files, resolve_inbox
-from tests.world import World, audience, trait
+from tests.world import World, ago, audience, trait
 
 LATELY = "event('Visited').within(7 days).count() >= 1"
 WEEK = 7 * 24 * 60.0
@@ -36,10 +36,6 @@ def world(engine: Engine) -> World:
         made.person(name, emails=(f"{name}@x.io",))
     usual(made)
     return made
-
-
-def ago(**span: float) -> datetime:
-    return datetime.now(UTC) - timedelta(**span)
 
 
 def usual(world: World, source: str = "web", *, days: int = 8, calls: int = 30) -> None:

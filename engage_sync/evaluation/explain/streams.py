@@ -83,7 +83,7 @@ class Streams:
             "matched": counts[0],
             "left_out": [
                 {"by": reason.by, "text": reason.text, "events": count}
-                for reason, count in zip(matches.reasons, counts[1:], strict=False)
+                for reason, count in zip(matches.reasons, counts[1 : 1 + len(matches.reasons)], strict=True)
                 if count
             ],
             "skipped": _skipped(matches.skipped, counts, rows[1 + len(listings) :]),

@@ -153,7 +153,7 @@ def test_worker_that_alone_is_cut_off_holds_up_nobody_and_recovers(
     """Two workers, of which one gets no connection until somebody listens where it calls."""
     monkeypatch.setattr(circuit, "_NOTHING", ((10, 1.0),))
     monkeypatch.setattr(outages, "FIRST_PAUSE", 0.2)
-    people = 1_200
+    people = 2_000
     outbox.many_waiting(people)
 
     def in_vain() -> int:

@@ -25,10 +25,6 @@ HALF = Guard(max_change=0.5)
 PEOPLE = [f"p{number}" for number in range(10)]
 
 
-def ago(**span: float) -> datetime:
-    return datetime.now(UTC) - timedelta(**span)
-
-
 def turn(world: World, *, sweeps: bool = False) -> Round:
     """A turn of real time, with what it leaves to runs of their own."""
     done = world.turn(sweeps=sweeps)

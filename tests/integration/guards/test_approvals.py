@@ -15,8 +15,8 @@ from engage_sync.snapshots.differences import Tally
 from engage_sync.sync import approving, writing
 from engage_sync.sync.batches import RunReport
 from engage_sync.sync.rounds import Round
-from tests.integration.guards.held import BOUGHT, DAY, HALF, HOUR, PEOPLE, RECENT, T, ago, approve, runs, turn
-from tests.world import World, audience
+from tests.integration.guards.held import BOUGHT, DAY, HALF, HOUR, PEOPLE, RECENT, T, approve, runs, turn
+from tests.world import World, ago, audience
 
 
 def test_what_grew_by_more_than_a_tenth_is_held_again(world: World) -> None:

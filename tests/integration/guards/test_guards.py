@@ -13,8 +13,8 @@ from engage_sync import errors
 from engage_sync.definitions.model import DEFAULT_GUARD, DefinitionSpec, Guard, Workspace
 from engage_sync.snapshots.differences import Tally
 from engage_sync.sync import planning
-from tests.integration.guards.held import BOUGHT, DAY, HALF, HOUR, PEOPLE, RECENT, T, ago, approve, runs, turn, written
-from tests.world import BOTH, World, audience, trait
+from tests.integration.guards.held import BOUGHT, DAY, HALF, HOUR, PEOPLE, RECENT, T, approve, runs, turn, written
+from tests.world import BOTH, World, ago, audience, trait
 
 
 def test_a_mass_exit_is_held_and_approving_sends_exactly_it(world: World) -> None:
